@@ -1,0 +1,1 @@
+"""What people type; each file is a group of commands."""

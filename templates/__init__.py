@@ -1,0 +1,1 @@
+"""The wording: every letter as a text and an HTML template, one layout, one partial per recurring thing."""
