@@ -152,6 +152,8 @@ def _position(tree: Any, location: Location) -> tuple[int, int, str]:
     shown: list[str] = []
     node: Any = tree
     for part in location:
+        if part == "[key]":
+            continue  # the key itself is wrong, and its own position is known already
         if isinstance(node, CommentedMap) and part in node:
             line, column = node.lc.key(part)
             shown.append(str(part))

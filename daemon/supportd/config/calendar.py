@@ -1,0 +1,332 @@
+"""The ``calendar:`` section -> the service calendar: weekly hours, terms from YAML or a calendar file, holidays, cover.
+
+The only reader of .ics files and of the list of bank holidays.  Nothing here looks at the clock: what a calendar says
+does not depend on when it is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import holidays
+import icalendar
+import recurring_ical_events
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
+
+from supportd.config.document import Section
+from supportd.core.hours import BankHoliday, Closure, Cover, Hours, Span, Term, Window
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+# A year of four digits typed wrongly should not become a calendar of centuries.
+_YEARS = range(1970, 2200)
+
+# A term calendar is some kilobytes; what is larger is something else.
+_ICS_BYTES = 5_000_000
+_ICS_EVENTS = 500
+_SUB_DAILY = ("SECONDLY", "MINUTELY", "HOURLY")
+_HALF_TERM = re.compile(r"half[\s-]{0,3}term", re.IGNORECASE)
+_TERM = re.compile(r"\bterms?\b", re.IGNORECASE)
+_BEGINS = re.compile(r"\b(?:starts?|begins?|commences?|first day|opens?|start|beginning)\b", re.IGNORECASE)
+_FINISHES = re.compile(r"\b(?:ends?|finish(?:es)?|last day|breaks? up|closes?|end)\b", re.IGNORECASE)
+_AWAY = re.compile(r"\b(?:holidays?|vacation|inset|closed|training)\b", re.IGNORECASE)
+
+
+def _date(value: object) -> date:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value.strip()):
+        try:
+            value = date.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError("is no date of the calendar; check day and month (YYYY-MM-DD)") from None
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError("is not a date; write it as YYYY-MM-DD, such as 2027-01-12")
+    if value.year not in _YEARS:
+        raise ValueError(f"is a date outside the years {_YEARS[0]} to {_YEARS[-1]}; check the year")
+    return value
+
+
+def _window(value: object) -> Window:
+    match = _WINDOW.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('is not a window; write HH:MM-HH:MM in quotes, such as "08:00-16:00"')
+    hour, minute, end_hour, end_minute = map(int, match.groups())
+    if minute > 59 or end_minute > 59 or hour > 23 or (end_hour, end_minute) > (24, 0):
+        raise ValueError("has a time that no clock shows; write 00:00 to 23:59, and 24:00 only as an end")
+    start, end = hour * 60 + minute, end_hour * 60 + end_minute
+    if end <= start:
+        raise ValueError("ends before it starts; for a window over midnight write two, up to 24:00 and from 00:00")
+    return Window(start=start, end=end)
+
+
+def _some(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    if not windows:
+        raise ValueError('is empty; write at least one window, such as ["09:00-12:00"], or take the entry out')
+    return windows
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(value if isinstance(value, str) else "")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        close = difflib.get_close_matches(value, available_timezones(), n=1) if isinstance(value, str) else []
+        cure = f"did you mean {close[0]}?" if close else "write an IANA name, such as Europe/London"
+        raise ValueError(f"is not a time zone; {cure}") from None
+
+
+def _days(key: str) -> tuple[int, ...]:
+    """Return the weekdays (Monday is 0) that *key* names: a day, or day-day."""
+    words = key.strip().lower().split("-")
+    known = {name: number for names in (DAYS, _NAMES) for number, name in enumerate(names)}
+    if not 1 <= len(words) <= 2 or any(word.strip() not in known for word in words):
+        raise ValueError(f"is not a day; write {', '.join(DAYS)}, or two of them like mon-fri")
+    numbers = known[words[0].strip()], known[words[-1].strip()]
+    count = (numbers[1] - numbers[0]) % 7 + 1
+    return tuple((numbers[0] + step) % 7 for step in range(count))
+
+
+def _day_key(key: str) -> str:
+    _days(key)
+    return key
+
+
+def _each_day_once(weekly: dict[str, tuple[Window, ...]]) -> dict[str, tuple[Window, ...]]:
+    named: dict[int, str] = {}
+    for key in weekly:
+        for number in _days(key):
+            if number in named:
+                raise ValueError(f"{DAYS[number]} is named twice, by `{named[number]}` and `{key}`; name each day once")
+            named[number] = key
+    return weekly
+
+
+Date = Annotated[date, PlainValidator(_date)]
+WindowText = Annotated[Window, PlainValidator(_window)]
+Windows = Annotated[tuple[WindowText, ...], AfterValidator(_some)]
+Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
+DayKey = Annotated[str, AfterValidator(_day_key)]
+WeeklyHours = Annotated[dict[DayKey, tuple[WindowText, ...]], AfterValidator(_each_day_once)]
+
+
+class Dates(Section):
+    """The local dates from ``from`` to ``to``, both included."""
+
+    first: Date = Field(alias="from")
+    last: Date = Field(alias="to")
+
+    @field_validator("last")
+    @classmethod
+    def _ends_after_it_starts(cls, last: date, info: ValidationInfo) -> date:
+        if "first" in info.data and last < info.data["first"]:
+            raise ValueError(f"is before `from`; write {info.data['first']} or later")
+        return last
+
+    @property
+    def span(self) -> Span:
+        """Return these dates as the core knows them."""
+        return Span(first=self.first, last=self.last)
+
+
+class TermDates(Dates):
+    """One term, with its half term."""
+
+    name: str = Field(min_length=1)
+    half_term: Dates | None = None
+
+    @field_validator("half_term")
+    @classmethod
+    def _lies_in_the_term(cls, half_term: Dates | None, info: ValidationInfo) -> Dates | None:
+        first, last = info.data.get("first"), info.data.get("last")
+        if half_term and first and last and not first <= half_term.first <= half_term.last <= last:
+            raise ValueError(f"is not inside its term; write dates from {first} to {last}")
+        return half_term
+
+
+class ClosureDates(Dates):
+    """Dates (or with ``hours``, only these windows of them) without service; ``cover: true`` closes cover too."""
+
+    reason: str = "closed"
+    hours: Windows | None = None
+    cover: bool = False
+
+
+class CoverDates(Dates):
+    """Windows in which the service is open on any date, also where it would be closed."""
+
+    hours: Windows
+    reason: str = "cover"
+
+
+def _terms(value: object, info: ValidationInfo) -> object:
+    """Return the terms that stand in a calendar file where *value* names one, else *value* itself."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"ics"} or not isinstance(value["ics"], str):
+        raise ValueError("is not a list of terms; write lines that begin with `- {name: ..., from: ..., to: ...}`, "
+                         "or `{ics: FILE}`")  # fmt: skip
+    path = Path((info.context or {}).get("folder", "."), value["ics"])
+    try:
+        if path.stat().st_size > _ICS_BYTES:
+            raise ValueError(f"the calendar file is larger than {_ICS_BYTES} bytes; export the term dates alone")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"the calendar file cannot be read ({error.strerror}); check its path and rights") from error
+    zone = info.data.get("timezone")
+    return list(read_terms(data, zone if isinstance(zone, ZoneInfo) else ZoneInfo("UTC")))
+
+
+def _one_after_the_other(terms: tuple[TermDates, ...]) -> tuple[TermDates, ...]:
+    ordered = tuple(sorted(terms, key=lambda term: term.first))
+    for number, term in enumerate(ordered[1:]):
+        before = ordered[number]
+        if term.first <= before.last:
+            raise ValueError(f"{term.name} begins on {term.first}, before {before.name} ends on {before.last}; "
+                             "terms must not overlap")  # fmt: skip
+    return ordered
+
+
+class CalendarSection(Section):
+    """When the service is open."""
+
+    timezone: Zone = ZoneInfo("Europe/London")
+    weekly: WeeklyHours = Field(alias="hours")
+    terms: Annotated[tuple[TermDates, ...], BeforeValidator(_terms), AfterValidator(_one_after_the_other)]
+    bank_holidays: Literal["England"] | None = "England"
+    closures: tuple[ClosureDates, ...] = ()
+    cover: tuple[CoverDates, ...] = ()
+
+    def hours(self) -> Hours:
+        """Return the service calendar, worked out once."""
+        return self._hours
+
+    @cached_property
+    def _hours(self) -> Hours:
+        weekly: list[tuple[Window, ...]] = [()] * 7
+        for key, windows in self.weekly.items():
+            for number in _days(key):
+                weekly[number] = windows
+        terms = tuple(
+            Term(name=term.name, span=term.span, half_term=term.half_term.span if term.half_term else None)
+            for term in self.terms
+        )
+        return Hours(
+            zone=self.timezone,
+            weekly=tuple(weekly),
+            terms=terms,
+            bank_holidays=english_bank_holidays(terms) if self.bank_holidays else (),
+            closures=tuple(
+                Closure(span=item.span, reason=item.reason, hours=item.hours or (), closes_cover=item.cover)
+                for item in self.closures
+            ),
+            cover=tuple(Cover(span=item.span, hours=item.hours, reason=item.reason) for item in self.cover),
+        )
+
+
+def english_bank_holidays(terms: tuple[Term, ...]) -> tuple[BankHoliday, ...]:
+    """Return every date that the holidays library lists for England in the years of *terms*, substitutes too."""
+    if not terms:
+        return ()
+    years = range(min(term.span.first.year for term in terms), max(term.span.last.year for term in terms) + 1)
+    # Without the subdivision the August bank holiday is missing.
+    listed = holidays.country_holidays("GB", subdiv="ENG", years=years)
+    return tuple(BankHoliday(on=on, name=name) for on, name in sorted(listed.items()))
+
+
+# Terms from a calendar file.
+
+
+def read_terms(data: bytes, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
+    """Yield the terms in the iCalendar file *data* (RFC 5545), as the mappings of :class:`TermDates`.
+
+    A term is an event of several days whose name has "term" in it, or a pair of events that say that a term begins and
+    ends.  "Half term" is told apart and lies inside its term.  Other events, and cancelled ones, do not count.
+
+    Raises:
+        ValueError: the file is no calendar, is damaged, or has no terms; the text says what would be right.
+    """
+    events = sorted(_events(data, zone), key=lambda event: event[1])
+    halves = [event for event in events if _HALF_TERM.search(event[0])]
+    terms = list(_whole_terms([event for event in events if event not in halves]))
+    if not terms:
+        raise ValueError("the calendar file has no terms; their events need the word `term` in their names")
+    placed = 0
+    for name, first, last in terms:
+        inside = [half for half in halves if first <= half[1] and half[2] <= last]
+        if len(inside) > 1:
+            raise ValueError(f"the calendar file has two half terms in {name}; keep one of them")
+        placed += len(inside)
+        half_term = {"from": inside[0][1], "to": inside[0][2]} if inside else None
+        yield {"name": name, "from": first, "to": last, "half_term": half_term}
+    if placed < len(halves):
+        raise ValueError("the calendar file has a half term outside of every term; check its dates")
+
+
+Named = tuple[str, date, date]
+
+
+def _whole_terms(events: list[Named]) -> Iterator[Named]:
+    begun: Named | None = None
+    for name, first, last in events:
+        if _AWAY.search(name):
+            continue
+        if last > first:
+            yield name, first, last
+        elif _BEGINS.search(name):
+            if begun:
+                raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
+            begun = (name, first, last)
+        elif _FINISHES.search(name):
+            if begun is None:
+                raise ValueError(f"the calendar file has a term that ends on {last} and never begins")
+            yield _BEGINS.sub("", begun[0]).strip(" :-") or begun[0], begun[1], last
+            begun = None
+    if begun:
+        raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
+
+
+def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
+    """Yield name, first and last date of each event with "term" in its name, series unrolled, none cancelled."""
+    try:
+        calendar = icalendar.Calendar.from_ical(data)
+    except (ValueError, KeyError, IndexError) as error:
+        raise ValueError("the calendar file is not an iCalendar file, or is cut short; download it again") from error
+    named = [event for event in calendar.walk("VEVENT") if _TERM.search(str(event.get("SUMMARY", "")))]
+    for event in named:
+        if event.errors or "DTSTART" not in event:
+            name = str(event.get("SUMMARY", ""))[:60]
+            raise ValueError(f"the calendar file has an event without a readable date ({name}); mend or remove it")
+        rule = event.get("RRULE")
+        if rule and any(str(part).upper() in _SUB_DAILY for part in rule.get("FREQ", [])):
+            raise ValueError("the calendar file has a term that repeats within a day; remove the repetition")
+    if len(named) > _ICS_EVENTS:
+        raise ValueError(f"the calendar file has more than {_ICS_EVENTS} events about terms; export the terms alone")
+    if not named:
+        return
+    starts = [_local_date(event.decoded("DTSTART"), zone) for event in named]
+    kept = icalendar.Calendar()
+    for component in (*calendar.walk("VTIMEZONE"), *named):
+        kept.add_component(component)
+    # A series without an end is followed for two years after the last event that stands in the file by itself.
+    until = max(starts) + timedelta(days=731)
+    for event in recurring_ical_events.of(kept).between(min(starts) - timedelta(days=1), until):
+        if str(event.get("STATUS", "")).upper() == "CANCELLED":
+            continue
+        first = event.decoded("DTSTART")
+        end = event.decoded("DTEND") if "DTEND" in event else first
+        # An end is exclusive (RFC 5545 3.6.1): all-day events name the day after, timed ones may end at midnight.
+        before_end = end - (timedelta(microseconds=1) if isinstance(end, datetime) else timedelta(days=1))
+        last = _local_date(before_end, zone) if end > first else _local_date(first, zone)
+        yield " ".join(str(event.get("SUMMARY", "")).split()), _local_date(first, zone), last
+
+
+def _local_date(value: date, zone: ZoneInfo) -> date:
+    if not isinstance(value, datetime):
+        return value
+    return value.astimezone(zone).date() if value.tzinfo else value.date()
