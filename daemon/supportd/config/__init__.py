@@ -1,0 +1,207 @@
+"""The configuration: one YAML file -> one frozen :class:`Config`, or every problem in it at once.
+
+* ``document``  the reader: positions, phrases, nothing of what keys mean
+* ``secrets``   where a secret is looked up
+* ``mailbox``   servers, folders, people behind one mailbox
+* ``calendar``  when the service is open
+* ``targets``   the severities and what is promised for each
+* ``keywords``  which words speak for which severity
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from supportd.config import document
+from supportd.config.calendar import CalendarSection
+from supportd.config.document import Section
+from supportd.config.keywords import KeywordsSection
+from supportd.config.mailbox import Domain, EmailAddress, MailboxSection, TechnicianSection
+from supportd.config.secrets import Secret
+from supportd.config.targets import SeveritySection, policy
+from supportd.core.hours import Hours
+from supportd.core.severity import Keywords
+from supportd.core.sla import Policy
+from supportd.errors import UserError
+
+# Where the file is looked for when -c does not name it (interfaces.md).
+PLACES = ("config.yaml", "/etc/supportd/config.yaml")
+
+
+class DatabaseSection(Section):
+    """Where everything is kept: SQLite by default, PostgreSQL for a trust of many schools."""
+
+    url: str = "sqlite:///supportd.db"
+    password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _known_kind(self) -> DatabaseSection:
+        if not self.url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("url must begin with sqlite:/// or postgresql+psycopg://")
+        if "@" in self.url and ":" in self.url.split("://", 1)[1].split("@", 1)[0]:
+            raise ValueError("the url carries a password; write password: {credential: NAME} instead")
+        return self
+
+
+class TrustSection(Section):
+    """How sure we can be who wrote a mail: which header of the receiving server proves it."""
+
+    profile: Literal["none", "rfc8601", "google", "microsoft365"] = "none"
+    authserv_id: str | None = None
+
+    @model_validator(mode="after")
+    def _names_its_server(self) -> TrustSection:
+        if self.profile == "rfc8601" and not self.authserv_id:
+            raise ValueError(
+                "profile rfc8601 needs authserv_id: the name your server writes first in Authentication-Results"
+            )
+        return self
+
+
+class LimitsSection(Section):
+    """The caps that hold even if every other guard fails (behaviour.md "What it sends")."""
+
+    automatic_per_requester_10_minutes: int = Field(default=3, ge=1)
+    automatic_per_requester_day: int = Field(default=10, ge=1)
+    alerts_10_minutes: int = Field(default=5, ge=1)
+    outsider_address_hour: int = Field(default=5, ge=1)
+    outsider_domain_hour: int = Field(default=20, ge=1)
+    outsiders_hour: int = Field(default=100, ge=1)
+    breaker_10_minutes: int = Field(default=60, ge=1)
+    breaker_hard_10_minutes: int = Field(default=600, ge=1)
+    message_megabytes: int = Field(default=15, ge=1, le=50)
+
+
+class Desk:
+    """One mailbox with all that applies to it: its own keys, else the top level's."""
+
+    def __init__(self, config: Config, mailbox: MailboxSection) -> None:
+        self.mailbox = mailbox
+        self.name = mailbox.name
+        self.school = mailbox.school or config.school
+        self.technicians = config.technicians if mailbox.technicians is None else mailbox.technicians
+        self.it_inbox = mailbox.it_inbox or config.it_inbox
+        self.it_lead = mailbox.it_lead or config.it_lead
+        self.on_call = config.on_call if mailbox.on_call is None else mailbox.on_call
+        self.staff_domains = frozenset(config.staff_domains if mailbox.staff_domains is None else mailbox.staff_domains)
+        self.templates = config.beside(mailbox.templates or config.templates)
+        self.hours: Hours = (mailbox.calendar or config.calendar).hours()
+        self.policy: Policy = policy(mailbox.severities or config.severities, config.immediate_within_minutes)
+        self.keywords: Keywords = config.compiled_keywords
+        self.own_addresses = frozenset((mailbox.address, *mailbox.aliases))
+        self.limits = config.limits
+        self.trust = config.trust
+        self.blocked = frozenset(config.blocked)
+        self.machines = frozenset(config.machines)
+        self.close_after_business_days = config.close_after_business_days
+        self.shadow = config.shadow
+
+    @property
+    def technician_addresses(self) -> tuple[str, ...]:
+        """Return the addresses of the technicians, in the order of the file."""
+        return tuple(technician.address for technician in self.technicians)
+
+
+class Config(Section):
+    """Everything a person configures; frozen, so that a reload swaps the whole or nothing."""
+
+    school: str = "our school"
+    database: DatabaseSection = DatabaseSection()
+    mailboxes: tuple[MailboxSection, ...] = ()
+    staff_domains: tuple[Domain, ...] = ()
+    trust: TrustSection = TrustSection()
+    technicians: tuple[TechnicianSection, ...] = ()
+    it_inbox: EmailAddress | None = None
+    it_lead: EmailAddress | None = None
+    on_call: tuple[EmailAddress, ...] = ()
+    blocked: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    calendar: CalendarSection
+    severities: tuple[SeveritySection, ...]
+    immediate_within_minutes: int = Field(default=5, ge=1, le=480)
+    keywords: KeywordsSection = KeywordsSection()
+    templates: Path | None = None
+    limits: LimitsSection = LimitsSection()
+    poll_seconds: int = Field(default=60, ge=1, le=3600)
+    idle: bool = True
+    first_start_answers_minutes: int = Field(default=60, ge=0)
+    close_after_business_days: int = Field(default=5, ge=1, le=60)
+    shadow: bool = False
+    _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _mailboxes_differ(self) -> Config:
+        for key in ("name", "address"):
+            values = [getattr(mailbox, key) for mailbox in self.mailboxes]
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise ValueError(f"mailboxes: two have the same {key}, {twice}; give each its own")
+        if any(mailbox.it_inbox is None for mailbox in self.mailboxes) and self.it_inbox is None:
+            raise ValueError("it_inbox is missing: the address that gets digests and quiet alerts")
+        policy(self.severities, self.immediate_within_minutes)
+        return self
+
+    def beside(self, path: Path | None) -> Path | None:
+        """Return *path* counted from the folder of the configuration file."""
+        return None if path is None else self._folder / path.expanduser()
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that relative paths of the file count from."""
+        return self._folder
+
+    @cached_property
+    def compiled_keywords(self) -> Keywords:
+        """Return the keywords, compiled once."""
+        return self.keywords.compiled()
+
+    @cached_property
+    def desks(self) -> tuple[Desk, ...]:
+        """Return one :class:`Desk` a mailbox, in the order of the file."""
+        return tuple(Desk(self, mailbox) for mailbox in self.mailboxes)
+
+    @property
+    def database_url(self) -> str:
+        """Return the database URL without its password; a relative SQLite path counts from the file's folder."""
+        prefix = "sqlite:///"
+        if self.database.url.startswith(prefix):
+            return prefix + str(self._folder / Path(self.database.url.removeprefix(prefix)).expanduser())
+        return self.database.url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in the file at *path*.
+
+    Raises:
+        UserError: every problem in it, as ``file:line:column: key: what is wrong, and what would be right``.
+    """
+    config = document.load(Config, path)
+    config._folder = path.absolute().parent
+    return config
+
+
+def shipped() -> Config:
+    """Return the example configuration that ships in the wheel (the seed, made executable)."""
+    text = resources.files("supportd").joinpath("config.example.yaml").read_text(encoding="utf-8")
+    return document.parse(Config, text, name="config.example.yaml", context={"folder": Path()})
+
+
+def find(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file in force: *chosen*, else $SUPPORTD_CONFIG, else the first of PLACES that exists, else None.
+
+    Raises:
+        UserError: a file was named by -c or $SUPPORTD_CONFIG and does not exist.
+    """
+    named = chosen or (Path(environment["SUPPORTD_CONFIG"]) if environment.get("SUPPORTD_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise UserError(f"{named}: there is no such file; name the configuration with -c FILE or $SUPPORTD_CONFIG")
+        return named
+    return next((Path(place) for place in PLACES if Path(place).is_file()), None)

@@ -1,0 +1,138 @@
+"""The sections of one mailbox: how its mail is fetched and sent, and who works behind it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from supportd.config.calendar import CalendarSection
+from supportd.config.document import Section
+from supportd.config.secrets import Secret
+from supportd.config.targets import SeveritySection
+
+# RFC 5321 4.1.2 dot-string, ASCII only: what may enter an envelope.  Quoted local parts are legal, never needed here.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"{_ATOM}(\.{_ATOM})*@([A-Za-z0-9-]{{1,63}}\.)+[A-Za-z0-9-]{{2,63}}")
+_DOMAIN = re.compile(r"([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+_REFERENCE = re.compile(r"[A-Z][A-Z0-9]{1,7}")
+
+
+def is_address(text: str) -> bool:
+    """Return whether *text* is an address that may stand in an SMTP envelope (RFC 5321 4.5.3.1: at most 254)."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+
+
+def _address(value: str) -> str:
+    if not is_address(value):
+        raise ValueError("is not an email address; write it as name@example.org")
+    return value.lower()
+
+
+def _domain(value: str) -> str:
+    if _DOMAIN.fullmatch(value) is None:
+        raise ValueError("is not a domain; write it as example.org, without @")
+    return value.lower()
+
+
+def _reference(value: str) -> str:
+    if _REFERENCE.fullmatch(value) is None:
+        raise ValueError("is not a reference prefix; write two to eight capital letters or digits, such as AS")
+    return value
+
+
+EmailAddress = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
+ReferencePrefix = Annotated[str, AfterValidator(_reference)]
+
+
+class ServerSection(Section):
+    """How to reach one server.  ``tls: none`` is for a loopback address only: no password crosses a network bare."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=0, ge=0, le=65535)
+    tls: Literal["implicit", "starttls", "none"] = "implicit"
+    ca_file: Path | None = None
+    user: str | None = None
+    password: Secret | None = None
+
+    @model_validator(mode="after")
+    def _plain_only_at_home(self) -> ServerSection:
+        if self.tls == "none" and not _is_loopback(self.host):
+            raise ValueError("tls: none is accepted only for a loopback address; write tls: implicit or tls: starttls")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together; write both, or neither")
+        return self
+
+
+class ImapSection(ServerSection):
+    """The server the mail is fetched from."""
+
+    @property
+    def effective_port(self) -> int:
+        """Return the port, by default 993 for implicit TLS and 143 otherwise (RFC 8314 3.2)."""
+        return self.port or (993 if self.tls == "implicit" else 143)
+
+
+class SmtpSection(ServerSection):
+    """The server the letters are handed to."""
+
+    # Exchange Online takes 30 messages a minute from one mailbox; others take more.
+    per_minute: int = Field(default=30, ge=1, le=100_000)
+
+    @property
+    def effective_port(self) -> int:
+        """Return the port, by default 465 for implicit TLS and 587 otherwise (RFC 8314 3.3)."""
+        return self.port or (465 if self.tls == "implicit" else 587)
+
+
+class FoldersSection(Section):
+    """The folders of the mailbox, by their names on the server; missing ones are created, but never the watched one."""
+
+    inbox: str = "INBOX"
+    processed: str = "Processed"
+    screened: str = "Screened"
+    quarantine: str = "Quarantine"
+    sent: str | None = "Sent"
+
+
+class TechnicianSection(Section):
+    """A person who answers tickets, known by the address that he writes from."""
+
+    name: str = Field(min_length=1)
+    address: EmailAddress
+
+
+class MailboxSection(Section):
+    """One support mailbox, and what differs for it from the top level of the file."""
+
+    name: str = Field(default="support", min_length=1)
+    address: EmailAddress
+    aliases: tuple[EmailAddress, ...] = ()
+    display_name: str = "IT Support"
+    reference: ReferencePrefix = "AS"
+    imap: ImapSection
+    smtp: SmtpSection
+    folders: FoldersSection = FoldersSection()
+    plus_addressing: bool = False
+    school: str | None = None
+    staff_domains: tuple[Domain, ...] | None = None
+    technicians: tuple[TechnicianSection, ...] | None = None
+    it_inbox: EmailAddress | None = None
+    it_lead: EmailAddress | None = None
+    on_call: tuple[EmailAddress, ...] | None = None
+    calendar: CalendarSection | None = None
+    severities: tuple[SeveritySection, ...] | None = None
+    templates: Path | None = None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,420 @@
+"""The ledger: every message the daemon ever saw, its raw bytes, and the one verdict it ended in (reliability.md I2)."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from supportd.core.model import Verdict
+from supportd.db.schema import epoch, mailbox, message, message_id_index, raw
+
+# Level 1 halves a usual mail at a third of the CPU of the default 6; attachments are compressed already.
+_COMPRESSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One message as the IMAP server lists it: its identity within an epoch (reliability.md 3.2, S2)."""
+
+    uid: int
+    size: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """One message to be committed: what the server listed, and its bytes (headers alone when *oversize*)."""
+
+    listed: Listed
+    data: bytes
+    oversize: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One captured message that waits for its decision."""
+
+    id: int
+    received_at: datetime
+    size: int
+    attempts: int
+    silent: bool
+    oversize: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfiled:
+    """One decided message whose copy on the server still lies in the watched folder."""
+
+    id: int
+    uid: int
+    folder: str
+
+
+def normal_message_id(message_id: str) -> str:
+    """Return the SHA-256 of *message_id* in its normal form: without space around, in lower case."""
+    return hashlib.sha256(message_id.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def ensure_mailbox(connection: Connection, name: str) -> int:
+    """Return the id of the mailbox *name*, entered on first sight."""
+    found = connection.execute(select(mailbox.c.id).where(mailbox.c.name == name)).scalar()
+    if found is None:
+        found = connection.execute(insert(mailbox).values(name=name).returning(mailbox.c.id)).scalar_one()
+    return int(found)
+
+
+def first_start(connection: Connection, mailbox_id: int, now: datetime) -> datetime:
+    """Return when this mailbox was first served: *now*, kept, if it never was."""
+    started = connection.execute(select(mailbox.c.started_at).where(mailbox.c.id == mailbox_id)).scalar()
+    if started is None:
+        connection.execute(update(mailbox).where(mailbox.c.id == mailbox_id).values(started_at=now))
+        return now
+    assert isinstance(started, datetime)
+    return started
+
+
+def ensure_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidity: int) -> int:
+    """Return the id of this life of *folder*; a new UIDVALIDITY is a new row and nothing old is deleted (S1)."""
+    found = connection.execute(
+        select(epoch.c.id).where(
+            epoch.c.mailbox_id == mailbox_id, epoch.c.folder == folder, epoch.c.uidvalidity == uidvalidity
+        )
+    ).scalar()
+    if found is None:
+        found = connection.execute(
+            insert(epoch)
+            .values(mailbox_id=mailbox_id, folder=folder, uidvalidity=uidvalidity)
+            .returning(epoch.c.id)
+        ).scalar_one()
+    return int(found)
+
+
+def unknown(connection: Connection, epoch_id: int, listed: Sequence[Listed]) -> list[Listed]:
+    """Return those of *listed* that the ledger does not hold: a set difference, never a high-water mark."""
+    known: set[tuple[int, int, datetime]] = set()
+    uids = [one.uid for one in listed]
+    # 500 at a time: SQLite took at most 999 bound values in one statement before 3.32.
+    for start in range(0, len(uids), 500):
+        rows = connection.execute(
+            select(message.c.uid, message.c.size, message.c.received_at).where(
+                message.c.epoch_id == epoch_id, message.c.uid.in_(uids[start : start + 500])
+            )
+        )
+        known.update((row.uid, row.size, row.received_at) for row in rows)
+    return [one for one in listed if (one.uid, one.size, one.received_at) not in known]
+
+
+def capture(
+    connection: Connection,
+    mailbox_id: int,
+    epoch_id: int,
+    captured: Iterable[Captured],
+    now: datetime,
+    *,
+    silent: bool = False,
+) -> int:
+    """Enter *captured* with their raw bytes and return how many: from the commit on they cannot be lost (C2)."""
+    count = 0
+    for one in captured:
+        number = connection.execute(
+            insert(message)
+            .values(
+                mailbox_id=mailbox_id,
+                epoch_id=epoch_id,
+                uid=one.listed.uid,
+                size=one.listed.size,
+                received_at=one.listed.received_at,
+                captured_at=now,
+                sha256=hashlib.sha256(one.data).hexdigest(),
+                silent=silent,
+                oversize=one.oversize,
+            )
+            .returning(message.c.id)
+        ).scalar_one()
+        connection.execute(insert(raw).values(message_id=number, data=zlib.compress(one.data, _COMPRESSION)))
+        count += 1
+    return count
+
+
+def adopt(connection: Connection, mailbox_id: int, epoch_id: int, listed: Iterable[Listed], now: datetime) -> int:
+    """Enter *listed* as ``preexisting`` without fetching them and return how many: they were there before us."""
+    count = 0
+    for one in listed:
+        connection.execute(
+            insert(message).values(
+                mailbox_id=mailbox_id,
+                epoch_id=epoch_id,
+                uid=one.uid,
+                size=one.size,
+                received_at=one.received_at,
+                captured_at=now,
+                sha256="",
+                verdict=Verdict.PREEXISTING,
+                reason="was there before the first start",
+                decided_at=now,
+            )
+        )
+        count += 1
+    return count
+
+
+def undecided(connection: Connection, mailbox_id: int, *, limit: int) -> list[int]:
+    """Return the ids of captured messages that wait for a decision, oldest first."""
+    return list(
+        connection.execute(
+            select(message.c.id)
+            .where(message.c.mailbox_id == mailbox_id, message.c.verdict.is_(None))
+            .order_by(message.c.id)
+            .limit(limit)
+        ).scalars()
+    )
+
+
+def count_attempt(connection: Connection, numbers: Sequence[int]) -> None:
+    """Add one attempt to each message of *numbers*; committed before parsing, so that poison counts itself (C3)."""
+    connection.execute(update(message).where(message.c.id.in_(numbers)).values(attempts=message.c.attempts + 1))
+
+
+def load(connection: Connection, number: int) -> Row | None:
+    """Return the undecided message *number* with its raw bytes, or None when it has been decided meanwhile."""
+    found = connection.execute(
+        select(
+            message.c.id,
+            message.c.received_at,
+            message.c.size,
+            message.c.attempts,
+            message.c.silent,
+            message.c.oversize,
+            raw.c.data,
+        )
+        .join_from(message, raw, raw.c.message_id == message.c.id)
+        .where(message.c.id == number, message.c.verdict.is_(None))
+    ).one_or_none()
+    if found is None:
+        return None
+    values = found._asdict()
+    return Row(**{**values, "data": zlib.decompress(values["data"])})
+
+
+def is_undecided(connection: Connection, number: int) -> bool:
+    """Return whether message *number* still waits for its decision; asked inside the deciding transaction."""
+    return (
+        connection.execute(select(message.c.id).where(message.c.id == number, message.c.verdict.is_(None))).scalar()
+        is not None
+    )
+
+
+def raw_bytes(connection: Connection, number: int) -> bytes | None:
+    """Return the raw bytes of message *number*, or None when retention has taken them."""
+    data = connection.execute(select(raw.c.data).where(raw.c.message_id == number)).scalar()
+    return None if data is None else zlib.decompress(data)
+
+
+def same_submission(
+    connection: Connection,
+    mailbox_id: int,
+    number: int,
+    *,
+    message_id: str | None,
+    trace_free_sha256: str,
+    content_sha256: str,
+    has_date: bool,
+) -> tuple[int | None, bool]:
+    """Return the earlier message that *number* is a copy of (or None), and whether its Message-ID was used before.
+
+    Duplicate if the Message-ID is the same and the raw bytes without trace fields, or the content, are the same;
+    without a Message-ID if those bytes are the same and a Date is present (reliability.md 3).
+    """
+    if message_id is None:
+        if not has_date:
+            return None, False
+        found = connection.execute(
+            select(func.min(message.c.id)).where(
+                message.c.mailbox_id == mailbox_id,
+                message.c.trace_free_sha256 == trace_free_sha256,
+                message.c.message_id.is_(None),
+                message.c.id != number,
+                message.c.verdict.is_not(None),
+                message.c.duplicate_of.is_(None),
+            )
+        ).scalar()
+        return found, False
+    rows = connection.execute(
+        select(message.c.id, message.c.trace_free_sha256, message.c.content_sha256)
+        .join_from(message_id_index, message, message.c.id == message_id_index.c.message_id)
+        .where(
+            message_id_index.c.mailbox_id == mailbox_id,
+            message_id_index.c.hash == normal_message_id(message_id),
+            message.c.id != number,
+            message.c.duplicate_of.is_(None),
+        )
+        .order_by(message.c.id)
+    ).all()
+    for row in rows:
+        same_content = bool(content_sha256) and row.content_sha256 == content_sha256
+        if row.trace_free_sha256 == trace_free_sha256 or same_content:
+            return row.id, False
+    return None, bool(rows)
+
+
+def decide(
+    connection: Connection,
+    mailbox_id: int,
+    number: int,
+    *,
+    verdict: Verdict,
+    rule: str | None,
+    reason: str,
+    folder: str | None,
+    now: datetime,
+    message_id: str | None = None,
+    sender: str | None = None,
+    trace_free_sha256: str | None = None,
+    content_sha256: str | None = None,
+    dedup_key: str | None = None,
+    duplicate_of: int | None = None,
+    ticket_id: int | None = None,
+) -> None:
+    """Write the one verdict of message *number*, and remember its Message-ID for threading and for copies."""
+    connection.execute(
+        update(message)
+        .where(message.c.id == number)
+        .values(
+            verdict=verdict,
+            rule=rule,
+            reason=reason,
+            folder=folder,
+            decided_at=now,
+            message_id=message_id,
+            sender=sender,
+            trace_free_sha256=trace_free_sha256,
+            content_sha256=content_sha256,
+            dedup_key=dedup_key,
+            duplicate_of=duplicate_of,
+            ticket_id=ticket_id,
+        )
+    )
+    if message_id is not None:
+        connection.execute(
+            insert(message_id_index).values(
+                mailbox_id=mailbox_id, hash=normal_message_id(message_id), message_id=number
+            )
+        )
+
+
+def unfiled(connection: Connection, epoch_id: int, *, limit: int) -> list[Unfiled]:
+    """Return decided messages of this epoch whose copy still has to be moved, oldest first."""
+    rows = connection.execute(
+        select(message.c.id, message.c.uid, message.c.folder)
+        .where(
+            message.c.epoch_id == epoch_id,
+            message.c.verdict.is_not(None),
+            message.c.folder.is_not(None),
+            message.c.filed_at.is_(None),
+        )
+        .order_by(message.c.id)
+        .limit(limit)
+    )
+    return [Unfiled(id=row.id, uid=row.uid, folder=row.folder) for row in rows]
+
+
+def filed(connection: Connection, numbers: Sequence[int], now: datetime) -> None:
+    """Record that the copies of the messages *numbers* were moved (C5, bookkeeping)."""
+    connection.execute(update(message).where(message.c.id.in_(numbers)).values(filed_at=now))
+
+
+def seen_again(connection: Connection, epoch_id: int, uids: Sequence[int]) -> None:
+    """Take back that the messages *uids* were filed: the server still lists them, and its list is the truth."""
+    for start in range(0, len(uids), 500):
+        connection.execute(
+            update(message)
+            .where(
+                message.c.epoch_id == epoch_id,
+                message.c.uid.in_(uids[start : start + 500]),
+                message.c.filed_at.is_not(None),
+            )
+            .values(filed_at=None)
+        )
+
+
+def outsiders_since(connection: Connection, mailbox_id: int, since: datetime, *, address: str = "",
+                    domain: str = "") -> int:
+    """Return how many messages opened a ticket since *since*, of *address*, of *domain*, or of anyone."""
+    query = select(func.count()).select_from(message).where(
+        message.c.mailbox_id == mailbox_id,
+        message.c.captured_at >= since,
+        message.c.verdict == Verdict.TICKET,
+    )
+    if address:
+        query = query.where(message.c.sender == address)
+    if domain:
+        query = query.where(message.c.sender.like("%@" + domain.replace("%", "").replace("_", r"\_"), escape="\\"))
+    return int(connection.execute(query).scalar_one())
+
+
+def by_message_id(connection: Connection, message_id: str) -> list[dict[str, object]]:
+    """Return the ledger rows of every message with this Message-ID, oldest first, without their bytes."""
+    rows = connection.execute(
+        select(message)
+        .join_from(message_id_index, message, message.c.id == message_id_index.c.message_id)
+        .where(message_id_index.c.hash == normal_message_id(message_id))
+        .order_by(message.c.id)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def tickets_of_message_ids(connection: Connection, mailbox_id: int, message_ids: Sequence[str]) -> dict[str, int]:
+    """Return which of the incoming *message_ids* belong to which ticket, so that a reply-all joins its thread."""
+    wanted = {normal_message_id(one): one for one in message_ids}
+    rows = connection.execute(
+        select(message_id_index.c.hash, message.c.ticket_id)
+        .join_from(message_id_index, message, message.c.id == message_id_index.c.message_id)
+        .where(
+            message_id_index.c.mailbox_id == mailbox_id,
+            message_id_index.c.hash.in_(list(wanted)),
+            message.c.ticket_id.is_not(None),
+        )
+    )
+    return {wanted[row.hash]: row.ticket_id for row in rows}
+
+
+def screened_since(connection: Connection, mailbox_id: int, since: datetime) -> list[tuple[str, str, str]]:
+    """Return (sender, rule, reason) of what was screened since *since*, newest first."""
+    rows = connection.execute(
+        select(message.c.sender, message.c.rule, message.c.reason)
+        .where(
+            message.c.mailbox_id == mailbox_id,
+            message.c.verdict == Verdict.SCREENED,
+            message.c.decided_at >= since,
+        )
+        .order_by(message.c.id.desc())
+        .limit(200)
+    )
+    return [(row.sender or "", row.rule or "", row.reason or "") for row in rows]
+
+
+def quarantined(connection: Connection, mailbox_id: int) -> list[tuple[int, str, str]]:
+    """Return (id, sender, reason) of what waits in quarantine for a person, oldest first."""
+    rows = connection.execute(
+        select(message.c.id, message.c.sender, message.c.reason)
+        .where(message.c.mailbox_id == mailbox_id, message.c.verdict == Verdict.QUARANTINED)
+        .order_by(message.c.id)
+    )
+    return [(row.id, row.sender or "", row.reason or "") for row in rows]
+
+
+def verdict_counts(connection: Connection, mailbox_ids: Sequence[int], since_id: int = 0) -> dict[str, int]:
+    """Return how many messages with an id above *since_id* ended in each verdict."""
+    rows = connection.execute(
+        select(message.c.verdict, func.count())
+        .where(message.c.mailbox_id.in_(mailbox_ids), message.c.id > since_id, message.c.verdict.is_not(None))
+        .group_by(message.c.verdict)
+    )
+    return {str(verdict): int(count) for verdict, count in rows}

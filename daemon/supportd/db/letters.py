@@ -1,0 +1,337 @@
+"""The outbox's rows: queued once by a unique key, claimed by a lease, sent in stages that a crash cannot blur."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from supportd.core.model import Letter
+from supportd.db.schema import letter, notice
+
+
+class LetterState(StrEnum):
+    """Where a letter stands; SENT, FAILED, UNCERTAIN, SUPPRESSED and DROPPED are ends."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"  # the server said no for good, or five days of trying have passed
+    UNCERTAIN = "uncertain"  # in doubt more often than we resend
+    SUPPRESSED = "suppressed"  # a cap stopped it; reply says which
+    DROPPED = "dropped"  # a person took it out
+
+
+class Stage(StrEnum):
+    """How far the sending of a claimed letter has come: before DATA nothing can have been accepted."""
+
+    NONE = ""
+    CONNECT = "connect"
+    DATA = "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A letter that this daemon alone may send until its lease ends."""
+
+    id: int
+    ticket_id: int | None
+    mailbox_id: int
+    kind: str
+    recipient: str
+    envelope_from: str
+    message_id: str
+    data: bytes
+    attempts: int
+    doubts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a letter of ours says of a reply to it: which ticket, which person, which kind."""
+
+    uuid: str
+    ticket_id: int | None
+    recipient: str
+    kind: str
+
+
+def queue(
+    connection: Connection,
+    one: Letter,
+    *,
+    uuid: str,
+    mailbox_id: int,
+    ticket_id: int | None,
+    now: datetime,
+    not_before: datetime | None = None,
+    state: LetterState = LetterState.PENDING,
+    reply: str | None = None,
+) -> bool:
+    """Queue the frozen letter and return True, or False when its key is queued already: twice asked, once sent."""
+    if has_key(connection, one.key):
+        return False
+    connection.execute(
+        insert(letter).values(
+            uuid=uuid,
+            key=one.key,
+            mailbox_id=mailbox_id,
+            ticket_id=ticket_id,
+            kind=one.kind,
+            recipient=one.recipient,
+            envelope_from=one.envelope_from,
+            message_id=one.message_id,
+            data=one.data,
+            priority=one.priority,
+            state=state,
+            queued_at=now,
+            not_before=not_before or now,
+            reply=reply,
+        )
+    )
+    return True
+
+
+def has_key(connection: Connection, key: str) -> bool:
+    """Return whether a letter with this key was ever queued."""
+    return connection.execute(select(letter.c.id).where(letter.c.key == key)).scalar() is not None
+
+
+def claim(
+    connection: Connection, mailbox_id: int, owner: str, now: datetime, *, limit: int, lease: timedelta
+) -> list[Claimed]:
+    """Claim due letters for *owner* (C6): stage ``connect``, one attempt more; the most urgent first, then the oldest.
+
+    A letter whose lease ran out in stage ``connect`` was certainly not sent and is claimed again.  One that died in
+    stage ``data`` is left to :func:`settle_doubts`.
+    """
+    due = (
+        select(letter.c.id)
+        .where(
+            letter.c.mailbox_id == mailbox_id,
+            letter.c.not_before <= now,
+            or_(
+                letter.c.state == LetterState.PENDING,
+                and_(
+                    letter.c.state == LetterState.SENDING,
+                    letter.c.stage == Stage.CONNECT,
+                    letter.c.lease_until < now,
+                ),
+            ),
+        )
+        .order_by(letter.c.priority, letter.c.not_before, letter.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    numbers = list(connection.execute(due).scalars())
+    if not numbers:
+        return []
+    connection.execute(
+        update(letter)
+        .where(letter.c.id.in_(numbers))
+        .values(
+            state=LetterState.SENDING,
+            stage=Stage.CONNECT,
+            attempts=letter.c.attempts + 1,
+            lease_owner=owner,
+            lease_until=now + lease,
+        )
+    )
+    rows = connection.execute(
+        select(letter).where(letter.c.id.in_(numbers)).order_by(letter.c.priority, letter.c.not_before, letter.c.id)
+    )
+    return [
+        Claimed(
+            id=row.id,
+            ticket_id=row.ticket_id,
+            mailbox_id=row.mailbox_id,
+            kind=row.kind,
+            recipient=row.recipient,
+            envelope_from=row.envelope_from,
+            message_id=row.message_id,
+            data=row.data,
+            attempts=row.attempts,
+            doubts=row.doubts,
+        )
+        for row in rows
+    ]
+
+
+def enter_data(connection: Connection, number: int, owner: str, until: datetime) -> bool:
+    """Record that the letter's bytes are about to be handed over (C6b); False when the lease is not ours any more."""
+    return (
+        connection.execute(
+            update(letter)
+            .where(letter.c.id == number, letter.c.state == LetterState.SENDING, letter.c.lease_owner == owner)
+            .values(stage=Stage.DATA, lease_until=until)
+        ).rowcount
+        == 1
+    )
+
+
+def sent(connection: Connection, number: int, reply: str, now: datetime) -> None:
+    """Record the server's acceptance (C7)."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.id == number)
+        .values(state=LetterState.SENT, stage=Stage.NONE, reply=reply, sent_at=now, lease_owner=None, lease_until=None)
+    )
+
+
+def again(connection: Connection, number: int, reply: str, not_before: datetime) -> None:
+    """Put the letter back: certainly not sent, to be tried again from *not_before* on."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.id == number)
+        .values(
+            state=LetterState.PENDING,
+            stage=Stage.NONE,
+            reply=reply,
+            not_before=not_before,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def unclaim(connection: Connection, numbers: Sequence[int]) -> None:
+    """Give back letters that were claimed and not tried: the attempt does not count."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.id.in_(numbers), letter.c.stage == Stage.CONNECT)
+        .values(
+            state=LetterState.PENDING,
+            stage=Stage.NONE,
+            attempts=letter.c.attempts - 1,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def end(connection: Connection, number: int, state: LetterState, reply: str) -> None:
+    """Give the letter up as *state*, with the reason in *reply*."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.id == number)
+        .values(state=state, stage=Stage.NONE, reply=reply, lease_owner=None, lease_until=None)
+    )
+
+
+def doubt(connection: Connection, number: int, reply: str, not_before: datetime) -> None:
+    """Record that the letter may or may not have been accepted: resend the same bytes from *not_before* on."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.id == number)
+        .values(
+            state=LetterState.PENDING,
+            stage=Stage.NONE,
+            doubts=letter.c.doubts + 1,
+            reply=reply,
+            not_before=not_before,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def died_in_data(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, int]]:
+    """Return (id, doubts) of letters whose sender died between DATA and its record, their lease over."""
+    rows = connection.execute(
+        select(letter.c.id, letter.c.doubts).where(
+            letter.c.mailbox_id == mailbox_id,
+            letter.c.state == LetterState.SENDING,
+            letter.c.stage == Stage.DATA,
+            letter.c.lease_until < now,
+        )
+    )
+    return [(row.id, row.doubts) for row in rows]
+
+
+def release(connection: Connection, owner: str, now: datetime) -> None:
+    """End the leases of *owner* at *now*: called at start for the owner that this process was before it died."""
+    connection.execute(
+        update(letter)
+        .where(letter.c.state == LetterState.SENDING, letter.c.lease_owner == owner)
+        .values(lease_until=now - timedelta(seconds=1))
+    )
+
+
+def bound(connection: Connection, uuids: Sequence[str]) -> list[Bound]:
+    """Return what the letters with these *uuids* are bound to, for a reply that names them."""
+    rows = connection.execute(
+        select(letter.c.uuid, letter.c.ticket_id, letter.c.recipient, letter.c.kind).where(letter.c.uuid.in_(uuids))
+    )
+    return [Bound(uuid=row.uuid, ticket_id=row.ticket_id, recipient=row.recipient, kind=row.kind) for row in rows]
+
+
+def queued_since(
+    connection: Connection, since: datetime, *, recipient: str | None = None, kinds: Sequence[str] = ()
+) -> int:
+    """Return how many letters were queued since *since* and not suppressed, to *recipient* and of *kinds* if given."""
+    query = (
+        select(func.count())
+        .select_from(letter)
+        .where(letter.c.queued_at >= since, letter.c.state != LetterState.SUPPRESSED)
+    )
+    if recipient is not None:
+        query = query.where(letter.c.recipient == recipient)
+    if kinds:
+        query = query.where(letter.c.kind.in_(kinds))
+    return int(connection.execute(query).scalar_one())
+
+
+def counts(connection: Connection, since_id: int = 0) -> dict[str, int]:
+    """Return how many letters with an id above *since_id* stand in each state."""
+    rows = connection.execute(
+        select(letter.c.state, func.count()).where(letter.c.id > since_id).group_by(letter.c.state)
+    )
+    return {str(state): int(count) for state, count in rows}
+
+
+def listing(connection: Connection, states: Sequence[LetterState], *, limit: int = 1000) -> list[dict[str, object]]:
+    """Return letters in *states* without their bytes, oldest first."""
+    columns = [column for column in letter.c if column.name != "data"]
+    rows = connection.execute(
+        select(*columns).where(letter.c.state.in_(list(states))).order_by(letter.c.id).limit(limit)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def next_due(connection: Connection, mailbox_id: int) -> datetime | None:
+    """Return when the next pending letter of the mailbox may go, or None when there is none."""
+    return connection.execute(
+        select(func.min(letter.c.not_before)).where(
+            letter.c.mailbox_id == mailbox_id, letter.c.state == LetterState.PENDING
+        )
+    ).scalar()
+
+
+def note(
+    connection: Connection, *, key: str, mailbox_id: int, kind: str, ticket_id: int, recipient: str, due_at: datetime
+) -> None:
+    """Remember to tell *recipient* of the ticket at *due_at*; composed then, so that many can fold into one."""
+    if connection.execute(select(notice.c.id).where(notice.c.key == key)).scalar() is None:
+        connection.execute(
+            insert(notice).values(
+                key=key, mailbox_id=mailbox_id, kind=kind, ticket_id=ticket_id, recipient=recipient, due_at=due_at
+            )
+        )
+
+
+def due_notices(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, str, str, int]]:
+    """Return (id, recipient, kind, ticket id) of the notices due at *now*, oldest first."""
+    rows = connection.execute(
+        select(notice.c.id, notice.c.recipient, notice.c.kind, notice.c.ticket_id)
+        .where(notice.c.mailbox_id == mailbox_id, notice.c.due_at <= now, notice.c.done_at.is_(None))
+        .order_by(notice.c.id)
+    )
+    return [(row.id, row.recipient, row.kind, row.ticket_id) for row in rows]
+
+
+def notices_done(connection: Connection, numbers: Sequence[int], now: datetime) -> None:
+    """Record that the notices were told."""
+    connection.execute(update(notice).where(notice.c.id.in_(numbers)).values(done_at=now))

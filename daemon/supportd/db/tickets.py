@@ -1,0 +1,333 @@
+"""Tickets: append-only events and the row that projects them, written in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+
+from supportd.core.model import (
+    Address,
+    Attachment,
+    AttachmentKind,
+    Deadlines,
+    Event,
+    EventKind,
+    Evidence,
+    Rating,
+    Status,
+    Ticket,
+)
+from supportd.db.schema import attachment, blob, counter, event, mailbox, participant, slot, ticket
+
+# The states in which a clock may still run.
+LIVE = (Status.NEW, Status.OPEN, Status.WAITING)
+
+
+def next_reference(connection: Connection, prefix: str) -> str:
+    """Return the next reference of *prefix*, such as AS-124; numbers are never used twice, also after a deletion."""
+    name = f"reference:{prefix}"
+    value = connection.execute(
+        update(counter).where(counter.c.name == name).values(value=counter.c.value + 1).returning(counter.c.value)
+    ).scalar()
+    if value is None:
+        value = 1
+        connection.execute(insert(counter).values(name=name, value=value))
+    return f"{prefix}-{value}"
+
+
+def open_ticket(
+    connection: Connection,
+    *,
+    mailbox_id: int,
+    reference: str,
+    subject: str,
+    requester: Address,
+    text: str,
+    rating: Rating,
+    deadlines: Deadlines,
+    received_at: datetime,
+    next_check_at: datetime | None,
+    automatic: bool,
+    verified: bool,
+    restricted: bool,
+    participants: Iterable[str],
+    origin_message_id: str | None,
+    origin_references: Sequence[str],
+    incident: int | None = None,
+) -> int:
+    """Return the id of a new ticket; the caller appends its events in the same transaction."""
+    number = connection.execute(
+        insert(ticket)
+        .values(
+            mailbox_id=mailbox_id,
+            reference=reference,
+            subject=subject,
+            requester=requester.address,
+            requester_name=requester.name,
+            level=rating.level,
+            status=Status.NEW,
+            received_at=received_at,
+            text=text,
+            evidence=[[one.words, one.field, one.facet] for one in rating.evidence],
+            row=rating.row,
+            service=rating.service,
+            automatic=automatic,
+            verified=verified,
+            restricted=restricted,
+            assignee="",
+            response_due=deadlines.response_due,
+            resolution_due=deadlines.resolution_due,
+            due_reason=deadlines.reason,
+            next_check_at=next_check_at,
+            incident_id=incident,
+            origin_message_id=origin_message_id,
+            origin_references=list(origin_references),
+        )
+        .returning(ticket.c.id)
+    ).scalar_one()
+    add_participants(connection, number, participants)
+    return int(number)
+
+
+def add_participants(connection: Connection, ticket_id: int, addresses: Iterable[str]) -> None:
+    """Let *addresses* take part in the ticket; who does already stays."""
+    known = set(
+        connection.execute(select(participant.c.address).where(participant.c.ticket_id == ticket_id)).scalars()
+    )
+    for address in dict.fromkeys(addresses):
+        if address and address not in known:
+            connection.execute(insert(participant).values(ticket_id=ticket_id, address=address))
+
+
+def append(connection: Connection, ticket_id: int, one: Event, *, message_id: int | None = None) -> int:
+    """Append one event to the ticket and return its number."""
+    return int(
+        connection.execute(
+            insert(event)
+            .values(
+                ticket_id=ticket_id,
+                kind=one.kind,
+                at=one.at,
+                by=one.by,
+                way=one.way,
+                text=one.text,
+                details=dict(one.details),
+                message_id=message_id,
+            )
+            .returning(event.c.id)
+        ).scalar_one()
+    )
+
+
+def attach(connection: Connection, ticket_id: int, event_id: int, attachments: Iterable[Attachment]) -> None:
+    """Keep *attachments* with the event, their content once by its hash."""
+    for one in attachments:
+        held = connection.execute(select(blob.c.sha256).where(blob.c.sha256 == one.sha256)).scalar()
+        if held is None:
+            connection.execute(insert(blob).values(sha256=one.sha256, data=one.content))
+        connection.execute(
+            insert(attachment).values(
+                ticket_id=ticket_id,
+                event_id=event_id,
+                name=one.name,
+                type=one.type[:255],
+                kind=one.kind,
+                size=one.size,
+                sha256=one.sha256,
+            )
+        )
+
+
+def change(connection: Connection, ticket_id: int, **values: Any) -> None:
+    """Write *values* into the ticket's projection."""
+    connection.execute(update(ticket).where(ticket.c.id == ticket_id).values(**values))
+
+
+def origin(connection: Connection, ticket_id: int) -> tuple[str | None, tuple[str, ...]]:
+    """Return the Message-ID and the References of the mail that opened the ticket."""
+    row = connection.execute(
+        select(ticket.c.origin_message_id, ticket.c.origin_references).where(ticket.c.id == ticket_id)
+    ).one()
+    return row.origin_message_id, tuple(row.origin_references)
+
+
+def load(connection: Connection, ticket_id: int, level_names: Mapping[int, str]) -> Ticket:
+    """Return the ticket *ticket_id* as it stands, with its participants and attachments (without their content).
+
+    Raises:
+        KeyError: there is no such ticket.
+    """
+    found = by_ids(connection, [ticket_id], level_names)
+    if not found:
+        raise KeyError(ticket_id)
+    return found[0]
+
+
+def by_ids(connection: Connection, ticket_ids: Sequence[int], level_names: Mapping[int, str]) -> list[Ticket]:
+    """Return the tickets *ticket_ids*, in the order of their ids."""
+    return find(connection, level_names, ticket.c.id.in_(ticket_ids))
+
+
+def id_of(connection: Connection, reference: str) -> int | None:
+    """Return the id of the ticket that people call *reference* (any case), or None."""
+    found = connection.execute(select(ticket.c.id).where(ticket.c.reference == reference.strip().upper())).scalar()
+    return None if found is None else int(found)
+
+
+def find(
+    connection: Connection,
+    level_names: Mapping[int, str],
+    *conditions: ColumnElement[bool],
+    limit: int | None = None,
+    newest_first: bool = False,
+) -> list[Ticket]:
+    """Return the tickets for which all *conditions* hold, oldest first unless told."""
+    query = select(ticket, mailbox.c.name.label("mailbox")).join_from(
+        ticket, mailbox, mailbox.c.id == ticket.c.mailbox_id
+    )
+    query = query.where(*conditions).order_by(ticket.c.id.desc() if newest_first else ticket.c.id).limit(limit)
+    rows = connection.execute(query).all()
+    if not rows:
+        return []
+    ids = [row.id for row in rows]
+    takes_part: dict[int, list[str]] = {}
+    carries: dict[int, list[Attachment]] = {}
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
+        for one in connection.execute(select(participant).where(participant.c.ticket_id.in_(chunk))):
+            takes_part.setdefault(one.ticket_id, []).append(one.address)
+        for one in connection.execute(
+            select(attachment).where(attachment.c.ticket_id.in_(chunk)).order_by(attachment.c.id)
+        ):
+            carries.setdefault(one.ticket_id, []).append(_attachment(one))
+    return [
+        _ticket(row, level_names, tuple(takes_part.get(row.id, ())), tuple(carries.get(row.id, ()))) for row in rows
+    ]
+
+
+def live(connection: Connection, mailbox_id: int, level_names: Mapping[int, str]) -> list[Ticket]:
+    """Return the tickets of one mailbox that are new, open or waiting, oldest first."""
+    return find(connection, level_names, ticket.c.mailbox_id == mailbox_id, ticket.c.status.in_(LIVE))
+
+
+def due_for_check(connection: Connection, mailbox_id: int, now: datetime) -> list[int]:
+    """Return the ids of tickets whose next reminder, repeat or closing may be due at *now*."""
+    return list(
+        connection.execute(
+            select(ticket.c.id)
+            .where(ticket.c.mailbox_id == mailbox_id, ticket.c.next_check_at <= now)
+            .order_by(ticket.c.next_check_at)
+            .limit(1000)
+        ).scalars()
+    )
+
+
+def events(connection: Connection, ticket_id: int) -> list[Event]:
+    """Return the events of the ticket, oldest first."""
+    rows = connection.execute(select(event).where(event.c.ticket_id == ticket_id).order_by(event.c.id))
+    return [
+        Event(
+            kind=EventKind(row.kind),
+            at=row.at,
+            by=row.by,
+            way=row.way,
+            text=row.text,
+            details=tuple(row.details.items()),
+            number=row.id,
+        )
+        for row in rows
+    ]
+
+
+def contents(connection: Connection, event_id: int) -> list[Attachment]:
+    """Return the attachments of one event, with their content."""
+    rows = connection.execute(
+        select(attachment, blob.c.data)
+        .join_from(attachment, blob, blob.c.sha256 == attachment.c.sha256)
+        .where(attachment.c.event_id == event_id)
+        .order_by(attachment.c.id)
+    )
+    return [_attachment(row, row.data) for row in rows]
+
+
+def resolved_since(connection: Connection, mailbox_id: int, since: datetime,
+                   level_names: Mapping[int, str]) -> list[Ticket]:
+    """Return the tickets resolved since *since*, oldest first."""
+    return find(connection, level_names, ticket.c.mailbox_id == mailbox_id, ticket.c.resolved_at >= since,
+                ticket.c.spam.is_(False), ticket.c.merged_into.is_(None))
+
+
+def reserve_slot(connection: Connection, mailbox_id: int, job: str, day: str, now: datetime, outcome: str) -> bool:
+    """Return whether this call decides the slot (job, local date): each is decided exactly once (I12)."""
+    taken = connection.execute(
+        select(slot.c.job).where(slot.c.mailbox_id == mailbox_id, slot.c.job == job, slot.c.day == day)
+    ).scalar()
+    if taken is not None:
+        return False
+    connection.execute(
+        insert(slot).values(mailbox_id=mailbox_id, job=job, day=day, decided_at=now, outcome=outcome)
+    )
+    return True
+
+
+def last_slot(connection: Connection, mailbox_id: int, job: str) -> str | None:
+    """Return the latest local date whose slot of *job* was decided, or None."""
+    return connection.execute(
+        select(func.max(slot.c.day)).where(slot.c.mailbox_id == mailbox_id, slot.c.job == job)
+    ).scalar()
+
+
+def drop_participant(connection: Connection, ticket_id: int, address: str) -> None:
+    """Let *address* no longer take part in the ticket."""
+    connection.execute(
+        delete(participant).where(participant.c.ticket_id == ticket_id, participant.c.address == address)
+    )
+
+
+def _attachment(row: Row[Any], data: bytes = b"") -> Attachment:
+    return Attachment(
+        name=row.name,
+        type=row.type,
+        size=row.size,
+        sha256=row.sha256,
+        kind=AttachmentKind(row.kind),
+        content=data,
+    )
+
+
+def _ticket(
+    row: Row[Any], level_names: Mapping[int, str], participants: tuple[str, ...], attachments: tuple[Attachment, ...]
+) -> Ticket:
+    return Ticket(
+        id=row.id,
+        reference=row.reference,
+        mailbox=row.mailbox,
+        subject=row.subject,
+        requester=Address(address=row.requester, name=row.requester_name),
+        level=row.level,
+        level_name=level_names.get(row.level, str(row.level)),
+        status=Status(row.status),
+        received_at=row.received_at,
+        text=row.text,
+        evidence=tuple(Evidence(words=words, field=field, facet=facet) for words, field, facet in row.evidence),
+        row=row.row,
+        service=row.service,
+        automatic=row.automatic,
+        verified=row.verified,
+        restricted=row.restricted,
+        assignee=row.assignee,
+        participants=participants,
+        response_due=row.response_due,
+        resolution_due=row.resolution_due,
+        due_reason=row.due_reason,
+        responded_at=row.responded_at,
+        resolved_at=row.resolved_at,
+        closed_at=row.closed_at,
+        waiting_since=row.waiting_since,
+        incident=row.incident_id,
+        merged_into=row.merged_into,
+        attachments=attachments,
+    )

@@ -1,0 +1,226 @@
+"""The wire to the mailbox: one IMAP connection, every failure as Unavailable or Refused, and no mail-derived command.
+
+No text that came in by mail ever enters an IMAP command (reliability.md IM24): messages are named by UID alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import imapclient
+from imapclient.exceptions import IMAPClientError, LoginError
+
+from supportd.errors import Refused, Unavailable
+
+# A hung server may hold a thread no longer than this; the connect is quick or not at all.
+_CONNECT_SECONDS = 15
+_READ_SECONDS = 60
+# One literal at most: larger messages come in pieces, so that neither side holds them whole more than once.
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImapAccount:
+    """Where and as whom to sign in."""
+
+    host: str
+    port: int
+    tls: str
+    user: str | None
+    password: str | None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One message of the selected folder: UID, size in bytes, INTERNALDATE in UTC."""
+
+    uid: int
+    size: int
+    received_at: datetime
+
+
+class ImapSession:
+    """One signed-in connection.  After any Unavailable it is dead: close it and open another."""
+
+    def __init__(self, account: ImapAccount) -> None:
+        """Connect and sign in.
+
+        Raises:
+            Unavailable: the server cannot be reached, or its certificate is not trusted.
+            Refused: it does not accept the user or the password.
+        """
+        context = tls_context(account.ca_file)
+        self._can_move = False
+        with _failures(f"imap {account.host}:{account.port}"):
+            self._client = imapclient.IMAPClient(
+                account.host,
+                port=account.port,
+                ssl=account.tls == "implicit",
+                ssl_context=context,
+                timeout=imapclient.SocketTimeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+            )
+        try:
+            with _failures(f"imap {account.host}:{account.port}"):
+                # imaplib formats each literal for a debug log that is thrown away: 85% of the download's CPU.
+                self._client._imap.debug = 0
+                self._client.normalise_times = False
+                if account.tls == "starttls":
+                    # Raises when the server does not offer it: a stripped STARTTLS never goes on in the clear.
+                    self._client.starttls(context)
+                if account.user is not None:
+                    self._client.login(account.user, account.password)
+                capabilities = self._client.capabilities()
+                self._can_move = b"MOVE" in capabilities
+                self._can_uid_expunge = b"UIDPLUS" in capabilities
+                self._can_idle = b"IDLE" in capabilities
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def can_idle(self) -> bool:
+        """Return whether the server can tell us of new mail (RFC 2177)."""
+        return self._can_idle
+
+    def ensure_folders(self, folders: Sequence[str]) -> None:
+        """Create those of *folders* that are missing."""
+        with _failures("imap folders"):
+            present = {name for _flags, _delimiter, name in self._client.list_folders()}
+            for folder in folders:
+                if folder not in present:
+                    self._client.create_folder(folder)
+                    self._client.subscribe_folder(folder)
+
+    def select(self, folder: str, *, readonly: bool = False) -> int:
+        """Select *folder* and return its UIDVALIDITY."""
+        with _failures(f"imap folder {folder}"):
+            return int(self._client.select_folder(folder, readonly=readonly)[b"UIDVALIDITY"])
+
+    def listing(self) -> list[Listing]:
+        """Return every message of the selected folder, in the order of UIDs."""
+        with _failures("imap listing"):
+            answer = self._client.fetch("1:*", ["RFC822.SIZE", "INTERNALDATE"])
+        return [
+            Listing(uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data[b"INTERNALDATE"]))
+            for uid, data in sorted(answer.items())
+            # Unsolicited FETCH answers carry flags alone (IM09).
+            if b"RFC822.SIZE" in data and isinstance(data.get(b"INTERNALDATE"), datetime)
+        ]
+
+    def fetch(self, uids: Sequence[int]) -> dict[int, bytes]:
+        """Return the bytes of those of *uids* that are still there, without marking them as read."""
+        if not uids:
+            return {}
+        with _failures("imap fetch"):
+            answer = self._client.fetch(list(uids), ["BODY.PEEK[]"])
+        # A message expunged by another session answers None, or not at all.
+        return {uid: answer[uid][b"BODY[]"] for uid in uids if answer.get(uid, {}).get(b"BODY[]") is not None}
+
+    def fetch_large(self, uid: int) -> bytes | None:
+        """Return the bytes of one large message, fetched in pieces of 1 MiB; None when it is gone."""
+        pieces: list[bytes] = []
+        start = 0
+        while True:
+            with _failures("imap fetch"):
+                answer = self._client.fetch([uid], [f"BODY.PEEK[]<{start}.{_PIECE_BYTES}>"])
+            piece = answer.get(uid, {}).get(f"BODY[]<{start}>".encode())
+            if piece is None:
+                return None if start == 0 else b"".join(pieces)
+            pieces.append(piece)
+            start += len(piece)
+            if len(piece) < _PIECE_BYTES:
+                return b"".join(pieces)
+
+    def fetch_header(self, uid: int) -> bytes | None:
+        """Return the header block of one message, for a mail that is too large to read; None when it is gone."""
+        with _failures("imap fetch"):
+            answer = self._client.fetch([uid], ["BODY.PEEK[HEADER]"])
+        header = answer.get(uid, {}).get(b"BODY[HEADER]")
+        return header if isinstance(header, bytes) else None
+
+    def move(self, uids: Sequence[int], folder: str) -> None:
+        """Move *uids* to *folder*; one that is gone already is no error (S8 is repeated until the listing agrees).
+
+        Without MOVE it copies and expunges just these UIDs (UIDPLUS).  A server with neither keeps the copy and its
+        original flagged as deleted: a plain EXPUNGE would take other people's deleted mail with it (IM17).
+        """
+        with _failures(f"imap move to {folder}"):
+            if self._can_move:
+                self._client.move(list(uids), folder)
+                return
+            self._client.copy(list(uids), folder)
+            self._client.delete_messages(list(uids))
+            if self._can_uid_expunge:
+                self._client.uid_expunge(list(uids))
+
+    def append(self, folder: str, data: bytes, at: datetime) -> None:
+        """Put a message into *folder* with the INTERNALDATE *at*."""
+        with _failures(f"imap append to {folder}"):
+            self._client.append(folder, data, (), at)
+
+    def idle(self, seconds: float) -> bool:
+        """Wait in IDLE up to *seconds* and return whether the server said anything.
+
+        Exactly one check per IDLE: on a dead connection a second one would return at once, for ever.
+        """
+        with _failures("imap idle"):
+            self._client.idle()
+            said = bool(self._client.idle_check(timeout=seconds))
+            _text, late = self._client.idle_done()
+            return said or any(b"EXISTS" in answer for answer in late if isinstance(answer, tuple))
+
+    def interrupt(self) -> None:
+        """End whatever the connection waits for, from another thread: the session is dead afterwards."""
+        with contextlib.suppress(OSError):
+            self._client.socket().shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Sign out if the server still listens; never raises."""
+        try:
+            self._client.logout()
+        except (IMAPClientError, OSError, ValueError, AttributeError):
+            with contextlib.suppress(IMAPClientError, OSError, AttributeError):
+                self._client.shutdown()
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies certificate and name, against *ca_file* where one is given.
+
+    Raises:
+        Refused: the file cannot be read or holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(f"ca_file {ca_file} cannot be used: {error}") from error
+
+
+@contextlib.contextmanager
+def _failures(what: str) -> Iterator[None]:
+    try:
+        yield
+    except LoginError as error:
+        raise Refused(f"{what}: sign-in refused: {_words(error)}") from error
+    except (IMAPClientError, OSError, EOFError) as error:
+        raise Unavailable(f"{what}: {_words(error)}") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        # imaplib and imapclient stumble over a garbled or half answer in these ways; the connection is unusable.
+        raise Unavailable(f"{what}: the server's answer cannot be understood ({type(error).__name__})") from error
+
+
+def _words(error: BaseException) -> str:
+    text = str(error)
+    if text.startswith("b'") and text.endswith("'"):
+        text = text[2:-1]
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
