@@ -1,0 +1,246 @@
+"""Text, HTML and files -> the final bytes of one message: CRLF, 7-bit safe, never touched again.
+
+The caller gives Message-ID and date, so the same values always give the same bytes (RFC 5322, 2045 to 2047, 2231).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.utils
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.generator import BytesGenerator
+from email.header import Header
+from email.message import Message
+from email.policy import compat32
+
+from supportd.core import clean
+from supportd.core.model import Address, Attachment
+from supportd.errors import Refused
+
+# RFC 5322 2.1.1: 998 octets between two CRLF.  The modern policies encode a Message-ID longer than 78 columns as an
+# encoded word, which Outlook does not read back (CPython gh-100991): so the old policy, and no folding of identifiers.
+LINE_LIMIT_BYTES = 998
+_POLICY = compat32.clone(max_line_length=LINE_LIMIT_BYTES, linesep="\r\n")
+# RFC 2047 2: a line that holds an encoded word has at most 76 characters.
+_ENCODED_LINE_LIMIT = 76
+# The first id names the thread, the last eight the neighbours; one line of 998 octets holds them all.
+_REFERENCES_KEPT_LAST = 8
+_REFERENCES_LIMIT = 900
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,400}>")
+# A dot-atom before a host name (RFC 5321 4.1.2); quoted local parts are lawful, and used by attackers only.
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~][A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{0,63}@"
+    r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9-]{1,63}){0,8}"
+)
+# Types that a mail program shows without running anything; every other file travels as octets (no .html, no .svg).
+_PLAIN_TYPES = frozenset(
+    {
+        "application/pdf",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "image/gif",
+        "image/heic",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "text/csv",
+        "text/plain",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One inline PNG that the HTML shows as ``cid:NAME``."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a message says: the same in *text* and *html*, with the files that go along."""
+
+    subject: str
+    text: str
+    html: str
+    attachments: Sequence[Attachment] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The header of one message.  *date* is aware and in the zone that the reader lives in."""
+
+    message_id: str
+    date: datetime
+    sender: Address
+    to: str
+    reply_to: str = ""
+    in_reply_to: str = ""
+    references: Sequence[str] = ()
+    # RFC 3834 5: auto-replied, auto-generated, or empty for the words of a person.
+    auto_submitted: str = "auto-generated"
+
+
+def checked_address(address: str) -> str:
+    """Return *address* if it is a plain ``local@domain`` that may enter an envelope and a header field.
+
+    Raises:
+        Refused: It is anything else (controls, spaces, a quoted local part, other scripts, more than 254 characters).
+    """
+    local, _, _ = address.rpartition("@")
+    if len(address) > 254 or not _ADDRESS.fullmatch(address) or ".." in local or local.endswith("."):
+        raise Refused(f"not an address that mail can be sent to: {clean.line(address, 80)!r}")
+    return address
+
+
+def thread(references: Iterable[str], in_reply_to: str) -> tuple[str, ...]:
+    """Return the ids for a References field (RFC 5322 3.6.4): the first and the last eight, under 900 characters."""
+    ids = [found for each in (*references, in_reply_to) if (found := normal_id(each))]
+    unique = list(dict.fromkeys(reversed(ids)))[::-1]
+    kept = unique if len(unique) <= _REFERENCES_KEPT_LAST + 1 else [unique[0], *unique[-_REFERENCES_KEPT_LAST:]]
+    while len(kept) > 1 and sum(map(len, kept)) + len(kept) > _REFERENCES_LIMIT:
+        # The second is the least telling: the root and the nearest neighbours thread the reply.
+        del kept[1 if len(kept) > 2 else 0]
+    return tuple(kept)
+
+
+def normal_id(message_id: str) -> str:
+    """Return *message_id* in its angle brackets, or an empty text where it is no id that may stand in a field."""
+    stripped = message_id.strip()
+    bracketed = stripped if stripped.startswith("<") else f"<{stripped}>"
+    return bracketed if _MESSAGE_ID.fullmatch(bracketed) else ""
+
+
+def build(head: Head, content: Content) -> bytes:
+    """Return the final bytes of the message.
+
+    Raises:
+        Refused: An address that must not enter a field.
+        ValueError: The bytes would break RFC 5322 on the wire; a defect of ours, so nothing may leave.
+    """
+    body = _multipart("alternative", [_text("plain", content.text), _html(content)], head.message_id)
+    if content.attachments:
+        body = _multipart("mixed", [body, *map(_attachment, content.attachments)], head.message_id)
+    message = Message(policy=_POLICY)
+    for name, value in _fields(head, content.subject):
+        message[name] = value
+    for name, value in body.items():
+        message[name] = value
+    message.set_payload(body.get_payload())
+    out = io.BytesIO()
+    BytesGenerator(out, mangle_from_=False, policy=_POLICY).flatten(message)
+    return scanned(out.getvalue())
+
+
+def scanned(data: bytes) -> bytes:
+    """Return *data* if it is safe on any wire: CRLF only, no NUL, 7-bit, lines of at most 998 octets.
+
+    Raises:
+        ValueError: It is not; the rule that it breaks is named.
+    """
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") != ends or data.count(b"\r") != ends:
+        raise ValueError("a line does not end in CRLF")
+    if b"\0" in data or not data.isascii():
+        raise ValueError("an octet is not 7-bit text")
+    if max(map(len, data.split(b"\r\n"))) > LINE_LIMIT_BYTES:
+        raise ValueError(f"a line has more than {LINE_LIMIT_BYTES} octets")
+    return data
+
+
+def _fields(head: Head, subject: str) -> Iterable[tuple[str, str]]:
+    """Return the header fields in the order in which they are written; empty ones are left out."""
+    yield "Date", email.utils.format_datetime(head.date)
+    name = _words(head.sender.name, "From")
+    yield "From", f"{name} <{checked_address(head.sender.address)}>" if name else checked_address(head.sender.address)
+    yield "To", checked_address(head.to)
+    if head.reply_to:
+        yield "Reply-To", checked_address(head.reply_to)
+    yield "Subject", _words(subject, "Subject")
+    message_id = normal_id(head.message_id)
+    if not message_id:
+        raise ValueError(f"not a Message-ID: {head.message_id!r}")
+    yield "Message-ID", message_id
+    if in_reply_to := normal_id(head.in_reply_to):
+        yield "In-Reply-To", in_reply_to
+    if references := thread(head.references, head.in_reply_to):
+        yield "References", " ".join(references)
+    if head.auto_submitted:
+        yield "Auto-Submitted", head.auto_submitted
+    # MS-OXCMAIL 2.1.3.2.20: Exchange answers such a letter neither with an out-of-office nor with a receipt.
+    yield "X-Auto-Response-Suppress", "All"
+    yield "MIME-Version", "1.0"
+
+
+def _words(text: str, field: str) -> str:
+    """Return *text* for the unstructured or display-name part of *field*, in encoded words where it needs them."""
+    flat = clean.line(text)
+    if not flat.isascii():
+        return Header(flat, "utf-8", header_name=field, maxlinelen=_ENCODED_LINE_LIMIT).encode()
+    if field != "From":
+        # An encoded word that a stranger wrote into his subject must be read as what it is, not decoded a second time.
+        return flat if "=?" not in flat else Header(flat, "utf-8", header_name=field, maxlinelen=76).encode()
+    return email.utils.quote(flat).join('""') if flat else ""
+
+
+def _multipart(subtype: str, parts: Sequence[Message], seed: str) -> Message:
+    """Return *parts* in a multipart whose boundary follows from *seed*, so that the bytes are always the same."""
+    whole = Message(policy=_POLICY)
+    # "=_" cannot occur in quoted-printable (RFC 2045 6.7) nor in base64, so no content can hold the boundary.
+    boundary = f"=_{subtype}_{hashlib.sha256(seed.encode()).hexdigest()[:24]}"
+    whole["Content-Type"] = f'multipart/{subtype}; boundary="{boundary}"'
+    whole.set_payload(list(parts))
+    return whole
+
+
+def _text(subtype: str, text: str) -> Message:
+    part = Message(policy=_POLICY)
+    part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    octets = text.replace("\r\n", "\n").replace("\n", "\r\n").encode("utf-8", "replace")
+    part.set_payload(binascii.b2a_qp(octets, istext=True).decode("ascii"))
+    return part
+
+
+def _html(content: Content) -> Message:
+    html = _text("html", content.html)
+    if not content.pictures:
+        return html
+    return _multipart("related", [html, *map(_picture, content.pictures)], content.subject)
+
+
+def _picture(picture: Picture) -> Message:
+    part = Message(policy=_POLICY)
+    part["Content-Type"] = "image/png"
+    part["Content-ID"] = f"<{picture.name}>"
+    part["Content-Disposition"] = f'inline; filename="{picture.name}.png"'
+    return _octets(part, picture.content)
+
+
+def _attachment(attachment: Attachment) -> Message:
+    part = Message(policy=_POLICY)
+    part["Content-Type"] = attachment.type if attachment.type in _PLAIN_TYPES else "application/octet-stream"
+    part.add_header("Content-Disposition", "attachment", filename=_file_name(attachment.name))
+    return _octets(part, attachment.content)
+
+
+def _file_name(name: str) -> str | tuple[str, str, str]:
+    """Return *name* as data for a ``filename`` parameter (RFC 2231 where it is not ASCII): short, and never a path."""
+    flat = re.sub(r'[\\/:*?"<>|]', "_", clean.visible_name(name)).lstrip(".") or "attachment"
+    stem, dot, suffix = flat.rpartition(".")
+    short = flat if len(flat) <= 100 else f"{stem[:80]}{dot}{suffix[:19]}"
+    return short if short.isascii() else ("utf-8", "", short)
+
+
+def _octets(part: Message, content: bytes) -> Message:
+    part["Content-Transfer-Encoding"] = "base64"
+    part.set_payload(base64.encodebytes(content).decode("ascii"))
+    return part
