@@ -1,0 +1,709 @@
+"""Decides whom supportd must not answer: one mail in, one screening with its reason out, without any ticket history.
+
+RFC 3834 is the law, practice fills its gaps.  To screen a teacher's call for help is worse than to open a ticket for a
+machine, so a rule screens only on proof; where a machine merely *may* have written, the mail opens a ticket that
+nothing automatic answers.  ``RULES`` below is the policy: ordered, named, each with its reason; the first that fires
+decides.
+
+1. Our own letters and loops.
+2. Reports about letters: complaints, receipts, bounces.
+3. Challenges and calendar answers.
+4. What the configuration says of this sender.
+5. Automatic answers, marked (RFC 3834) and unmarked (by their subjects in many languages).
+6. Newsletters and mailing lists; a group of the school itself is only another way to our door.
+7. Machines that call for help: a ticket, never an answer.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from supportd.core import phrases
+from supportd.core.model import AttachmentKind, DeliveryReport, Mail, Screening, Verdict
+
+# How much of a text is read for phrases: they stand at its head, and a long mail must not cost more than a usual one.
+HEAD_CHARACTERS = 4_000
+# RFC 5321 6.3 asks for a threshold of at least 100 Received fields; Postfix already refuses more than 50, Exchange 60.
+MOST_HOPS = 100
+
+
+def _no_id_is_ours(_: str) -> bool:
+    """Return False: without the key no Message-ID can be proved to be ours."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What screening knows of the school.  Entries of *blocked* and *machine_senders* are addresses or domains.
+
+    *is_own_message_id* proves by its HMAC that a Message-ID is one of ours.
+    """
+
+    own_addresses: frozenset[str] = frozenset()
+    staff_domains: frozenset[str] = frozenset()
+    blocked: frozenset[str] = frozenset()
+    machine_senders: frozenset[str] = frozenset()
+    is_own_message_id: Callable[[str], bool] = _no_id_is_ours
+
+
+# -- What the rules look at --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """One mail, read once for all rules; every text is folded for comparing."""
+
+    mail: Mail
+    settings: Settings
+    fields: Mapping[str, tuple[str, ...]]
+    sender: str
+    name: str
+    subject: str
+    head: str  # of the sender's own words
+    whole: str  # of the body with what it quotes
+
+    def has(self, *names: str) -> bool:
+        """Return whether one of the fields is there."""
+        return any(name in self.fields for name in names)
+
+    def keyword(self, name: str) -> str:
+        """Return the keyword that opens the field, comments and parameters dropped (RFC 3834 5.2), or nothing."""
+        values = self.fields.get(name, ())
+        return _keyword(values[0]) if values else ""
+
+    @property
+    def local(self) -> str:
+        return self.sender.rpartition("@")[0] or self.sender
+
+    @property
+    def domain(self) -> str:
+        return self.sender.rpartition("@")[2] if "@" in self.sender else ""
+
+    @property
+    def is_from_staff(self) -> bool:
+        return self.domain in self.settings.staff_domains
+
+    @property
+    def is_forward(self) -> bool:
+        return self.subject.startswith(phrases.FORWARD_PREFIXES)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Return the Message-IDs that this mail says it follows."""
+        return self.mail.in_reply_to + self.mail.references
+
+    @property
+    def answers_us(self) -> bool:
+        return any(self.settings.is_own_message_id(message_id) for message_id in self.answers[-20:])
+
+    @property
+    def answers_another(self) -> bool:
+        """Return whether the mail answers a mail of somebody else; alerts refer to earlier alerts of their own."""
+        if self.answers_us:
+            return True
+        homes = {_id_domain(self.mail.message_id or ""), self.domain} - {""}
+        asked = [_id_domain(message_id) for message_id in self.mail.in_reply_to or self.mail.references[-1:]]
+        return any(not any(_within(domain, home) for home in homes) for domain in asked)
+
+    @property
+    def auto_submitted(self) -> str:
+        """Return the first value of Auto-Submitted that is not ``no`` (RFC 3834 5), or nothing."""
+        keywords = (_keyword(value) for value in self.fields.get("auto-submitted", ()))
+        return next((keyword for keyword in keywords if keyword not in ("no", "")), "")
+
+    @property
+    def says_a_person_wrote(self) -> bool:
+        """Return whether ``Auto-Submitted: no`` stands there (RFC 3834 5.1) or a mail client has left its traces."""
+        if any(_keyword(value) == "no" for value in self.fields.get("auto-submitted", ())):
+            return True
+        if self.has("thread-index", "thread-topic", "x-gmail-original-message-id"):
+            return True
+        if (self.mail.message_id or "").endswith("@mail.gmail.com>"):
+            return True
+        software = " ".join(self.fields.get("x-mailer", ()) + self.fields.get("user-agent", ())).casefold()
+        return _contains(software, phrases.MAIL_CLIENTS)
+
+    @property
+    def precedence(self) -> str:
+        return self.keyword("precedence") or self.keyword("x-precedence")
+
+    @property
+    def has_null_path(self) -> bool:
+        return self.mail.envelope_from == ""
+
+    @property
+    def asks(self) -> bool:
+        return _contains(self.head, phrases.REQUEST_PHRASES) or _contains(self.subject, phrases.REQUEST_PHRASES)
+
+    @property
+    def has_machine_address(self) -> bool:
+        """Return whether no person has this address (``no-reply``, ``prtg``, ``scanner-room4``)."""
+        local = self.local.split("+", 1)[0]
+        tokens = _words(local)
+        if any(token.rstrip("0123456789") in phrases.MACHINE_TOKENS for token in tokens):
+            return True
+        joined = "".join(tokens)
+        if any(word in joined for word in ("noreply", "donotreply", "dontreply", "nepasrepondre")):
+            return True
+        return local.rstrip("0123456789-_.") in phrases.MACHINE_NAMES
+
+
+def _facts(mail: Mail, settings: Settings) -> _Facts:
+    """Return *mail* read for the rules."""
+    fields: dict[str, tuple[str, ...]] = {}
+    for name, value in mail.headers:
+        key = name.strip().casefold()
+        fields[key] = (*fields.get(key, ()), value.strip())
+    sender, name = (mail.sender.address.casefold(), mail.sender.name) if mail.sender else ("", "")
+    if not sender:
+        # Bounces come from addresses that no grammar accepts: <MAILER-DAEMON>, MAILER-DAEMON (Mail Delivery System).
+        raw = fields.get("from", ("",))[0][:1_000]
+        name, _, rest = raw.rpartition("<")
+        sender = (rest.partition(">")[0] or rest).strip().split(" ", 1)[0].casefold()
+        name = name or raw
+    return _Facts(
+        mail=mail,
+        settings=settings,
+        fields=fields,
+        sender=sender,
+        name=_folded(name).strip(' "'),
+        subject=_bare_subject(mail.subject),
+        head=_folded((mail.new_text or mail.text)[:HEAD_CHARACTERS]),
+        whole=_folded(mail.text[:HEAD_CHARACTERS]),
+    )
+
+
+def _folded(text: str) -> str:
+    """Return *text* in lower case and compatibility form, each run of white space one space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _bare_subject(subject: str) -> str:
+    """Return the subject folded, without the tags that gateways and we put before it (``[EXTERNAL]``, ``[AS-12]``)."""
+    bare = _folded(subject[:1_000]).replace(" :", ":")
+    for _ in range(3):
+        if bare.startswith("[") and "]" in bare:
+            bare = bare.partition("]")[2].lstrip(" -:")
+        for tag in ("external:", "external email:", "ext:", "***spam***", "{spam?}", "*external*"):
+            bare = bare.removeprefix(tag).lstrip()
+    return bare
+
+
+def _keyword(value: str) -> str:
+    """Return the first word of a field in lower case, comments in parentheses and parameters dropped."""
+    depth, plain = 0, []
+    for char in value[:1_000]:
+        if char == "(":
+            depth += 1
+        elif char == ")":
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            plain.append(char)
+    words = "".join(plain).replace(";", " ").replace(",", " ").split()
+    return words[0].strip("\"'").casefold() if words else ""
+
+
+def _parameter(value: str, name: str) -> str:
+    """Return the parameter *name* of a structured field such as Content-Type (RFC 2045 5.1), in lower case."""
+    for piece in value[:2_000].split(";")[1:]:
+        key, _, text = piece.partition("=")
+        if key.strip().casefold() == name:
+            return text.partition("(")[0].strip().strip('"').casefold()
+    return ""
+
+
+def _words(text: str) -> list[str]:
+    """Return the runs of letters and digits of *text*."""
+    return "".join(char if char.isalnum() else " " for char in text.casefold()).split()
+
+
+def _contains(text: str, phrases: Iterable[str]) -> bool:
+    return any(phrase in text for phrase in phrases)
+
+
+def _id_domain(message_id: str) -> str:
+    """Return the right-hand side of a Message-ID in lower case."""
+    return message_id.rpartition("@")[2].strip("<> ").casefold()
+
+
+def _within(domain: str, home: str) -> bool:
+    """Return whether *domain* is *home* or lies below it, or the other way round."""
+    return domain == home or domain.endswith("." + home) or home.endswith("." + domain)
+
+
+def _is_listed(facts: _Facts, entries: frozenset[str]) -> bool:
+    """Return whether the sender's address, or its domain or one above it, is among *entries*."""
+    if not facts.sender or not entries:
+        return False
+    return facts.sender in entries or any(_below(facts.domain, entry.lstrip("@")) for entry in entries)
+
+
+def _below(domain: str, entry: str) -> bool:
+    return "@" not in entry and (domain == entry or domain.endswith("." + entry))
+
+
+# -- The predicates, in the order of the rules -------------------------------------------------------------------------
+
+
+def _has_own_message_id(facts: _Facts) -> bool:
+    return bool(facts.mail.message_id) and facts.settings.is_own_message_id(facts.mail.message_id or "")
+
+
+def _is_own_letter_renamed(facts: _Facts) -> bool:
+    # Some relays give a letter a new Message-ID; what it answers, and that it is automatic, stay.
+    return facts.sender in facts.settings.own_addresses and (facts.auto_submitted != "" or facts.answers_us)
+
+
+def _carries_our_loop_mark(facts: _Facts) -> bool:
+    marked = " ".join(facts.fields.get("x-loop", ())).casefold()
+    return any(address in marked for address in facts.settings.own_addresses)
+
+
+def _has_too_many_hops(facts: _Facts) -> bool:
+    return len(facts.fields.get("received", ())) > MOST_HOPS
+
+
+def _report_type(facts: _Facts) -> str:
+    """Return the report-type of a multipart/report (RFC 6522 3), or nothing."""
+    value = (facts.fields.get("content-type") or (facts.mail.content_type,))[0]
+    return _parameter(value, "report-type") if _keyword(value) == "multipart/report" else ""
+
+
+def _is_feedback_report(facts: _Facts) -> bool:
+    return _report_type(facts) == "feedback-report"
+
+
+def _is_aggregate_report(facts: _Facts) -> bool:
+    return _report_type(facts) == "tlsrpt" or (
+        facts.subject.startswith("report domain:") and "submitter:" in facts.subject
+    )
+
+
+def _is_disposition_notification(facts: _Facts) -> bool:
+    return _report_type(facts) == "disposition-notification"
+
+
+def _reads_as_receipt(facts: _Facts) -> bool:
+    return (
+        facts.subject.partition(":")[0] in phrases.READ_SUBJECTS
+        and ":" in facts.subject
+        and _contains(facts.whole, phrases.READ_PHRASES)
+    )
+
+
+def _is_delivery_report(facts: _Facts) -> bool:
+    if _report_type(facts) == "delivery-status":
+        return True
+    # Virus scanners wrap reports in multipart/mixed, which hides the type but not the report.
+    return facts.mail.report is not None and _is_from_the_mail_system(facts) and not facts.is_forward
+
+
+def _tells_success(facts: _Facts) -> bool:
+    report = facts.mail.report
+    return _is_delivery_report(facts) and report is not None and report.action in ("delivered", "relayed", "expanded")
+
+
+def _names_failed_recipients(facts: _Facts) -> bool:
+    return facts.has("x-failed-recipients")
+
+
+def _is_exchange_ndr(facts: _Facts) -> bool:
+    return facts.has("x-ms-exchange-message-is-ndr") or facts.keyword("x-ms-exchange-generated-message-source") == "ndr"
+
+
+def _is_from_mailer_daemon(facts: _Facts) -> bool:
+    return facts.local in phrases.BOUNCE_SENDERS
+
+
+def _is_from_the_mail_system(facts: _Facts) -> bool:
+    return (
+        facts.has_null_path
+        or facts.local in ("postmaster", *phrases.BOUNCE_SENDERS)
+        or facts.name in phrases.BOUNCE_NAMES
+    )
+
+
+def _reads_as_bounce(facts: _Facts) -> bool:
+    if not _is_from_the_mail_system(facts) or facts.is_forward or facts.subject.startswith(phrases.REPLY_PREFIXES):
+        return False
+    return facts.subject.startswith(phrases.BOUNCE_SUBJECTS) or _contains(facts.whole, phrases.BOUNCE_PHRASES)
+
+
+def _is_challenge(facts: _Facts) -> bool:
+    if facts.is_forward:
+        return False
+    if any(_below(facts.domain, domain) for domain in phrases.CHALLENGE_DOMAINS):
+        return _contains(facts.head, phrases.CHALLENGE_PHRASES) or _contains(facts.subject, phrases.CHALLENGE_PHRASES)
+    is_answer = (
+        bool(facts.auto_submitted) or facts.has_null_path or facts.has("x-tmda-confirm", "x-challenge", "x-boxtrapper")
+    )
+    is_answer = is_answer or any("confirm" in address.address for address in facts.mail.reply_to)
+    return is_answer and (
+        _contains(facts.head, phrases.CHALLENGE_PHRASES) or _contains(facts.subject, phrases.CHALLENGE_PHRASES)
+    )
+
+
+def _is_calendar_reply(facts: _Facts) -> bool:
+    value = (facts.fields.get("content-type") or (facts.mail.content_type,))[0]
+    if _keyword(value) == "text/calendar" and _parameter(value, "method") == "reply":
+        return True
+    calendars = (
+        part for part in facts.mail.attachments if part.kind is AttachmentKind.CALENDAR or part.type == "text/calendar"
+    )
+    return any(b"method:reply" in part.content[:20_000].lower() for part in calendars)
+
+
+def _reads_as_calendar_reply(facts: _Facts) -> bool:
+    is_calendar = any("calendarmessage" in value.casefold() for value in facts.fields.get("content-class", ()))
+    return is_calendar and facts.subject.partition(":")[0] in phrases.ACCEPTED_SUBJECTS
+
+
+def _is_blocked(facts: _Facts) -> bool:
+    return _is_listed(facts, facts.settings.blocked)
+
+
+def _is_a_known_machine(facts: _Facts) -> bool:
+    return _is_listed(facts, facts.settings.machine_senders)
+
+
+def _is_auto_replied(facts: _Facts) -> bool:
+    return facts.auto_submitted == "auto-replied"
+
+
+def _has_auto_reply_field(facts: _Facts) -> bool:
+    for name in phrases.AUTO_REPLY_FIELDS:
+        if any(_keyword(value) not in ("no", "false", "0", "none", "off") for value in facts.fields.get(name, ())):
+            return True
+    if facts.precedence in ("auto_reply", "auto-reply", "autoreply") or facts.keyword("preference") == "auto_reply":
+        return True
+    if facts.keyword("x-autogenerated") == "reply" or facts.keyword("x-post-messageclass") == "9":
+        return True
+    return any(_keyword(value) == "autoresponder" for value in facts.fields.get("delivered-to", ()))
+
+
+def _is_marked_as_answer(facts: _Facts) -> bool:
+    """Return whether headers say that a responder may have written: no proof alone, proof beside the right words."""
+    marks = facts.has("x-auto-response-suppress", "x-fc-machinegenerated", "x-ms-exchange-generated-message-source")
+    return marks or facts.has_null_path or bool(facts.auto_submitted) or facts.precedence in ("bulk", "junk", "list")
+
+
+def _is_absence_note(facts: _Facts) -> bool:
+    prefix, colon, rest = facts.subject.partition(":")
+    is_absent = _contains(facts.head, phrases.ABSENCE_PHRASES)
+    if colon and (
+        prefix in phrases.AUTOMATIC_REPLY_PREFIXES or facts.subject.startswith(("out of office autoreply:",))
+    ):
+        # Nobody writes "Automatic reply:" by hand, except who asks about it in a mail that answers nothing.
+        return (
+            _is_marked_as_answer(facts) or bool(facts.answers) or is_absent or not facts.asks or _quotes_a_subject(rest)
+        )
+    if not facts.subject.startswith(phrases.ABSENCE_SUBJECTS) and not facts.subject.endswith(
+        ("is out of the office", "is out of the office.")
+    ):
+        return False
+    if _is_marked_as_answer(facts):
+        return True
+    return is_absent and not facts.asks and (bool(facts.answers) or bool(colon))
+
+
+def _quotes_a_subject(rest: str) -> bool:
+    """Return whether what follows the prefix is the subject of a letter of ours or an answer to one."""
+    return rest.lstrip().startswith(("[", *phrases.REPLY_PREFIXES))
+
+
+def _is_from_the_rules_agent(facts: _Facts) -> bool:
+    # Exchange forwards by rule under the same name: that is still a person's mail.
+    source = " ".join(facts.fields.get("x-ms-exchange-generated-message-source", ())).casefold()
+    return "rules agent" in source and not facts.is_forward and not facts.has("resent-from") and bool(facts.answers)
+
+
+def _is_generated_answer(facts: _Facts) -> bool:
+    return facts.auto_submitted not in ("", "auto-notified") and facts.answers_another and not facts.is_forward
+
+
+def _is_machine_answer(facts: _Facts) -> bool:
+    return facts.has_machine_address and facts.answers_another and not facts.is_forward
+
+
+def _reads_as_automatic_answer(facts: _Facts) -> bool:
+    return facts.answers_us and not facts.says_a_person_wrote and facts.head.startswith(phrases.AUTOMATED_PHRASES)
+
+
+def _list_domains(facts: _Facts) -> frozenset[str]:
+    """Return the domains that the list fields name (RFC 2369, RFC 2919)."""
+    domains = set()
+    for value in facts.fields.get("list-id", ())[:1]:
+        domains.add(value.rpartition("<")[2].partition(">")[0].strip().casefold())
+    for name in ("list-post", "x-beenthere", "mailing-list", "x-mailing-list"):
+        for value in facts.fields.get(name, ())[:1]:
+            domains.add(
+                value.partition("@")[2].partition(">")[0].partition(";")[0].partition("?")[0].strip().casefold()
+            )
+    return frozenset(domains - {""})
+
+
+def _came_through_a_group_of_ours(facts: _Facts) -> bool:
+    """Return whether the list is the school's own: then it is a door to support@, not a reason for silence."""
+    settings = facts.settings
+    homes = settings.staff_domains | {address.rpartition("@")[2] for address in settings.own_addresses}
+    if not homes:
+        # Nothing is configured: a list of the sender's own domain that wrote to an address there is an in-house group.
+        homes = frozenset({facts.domain} & {address.domain for address in (*facts.mail.to, *facts.mail.cc)})
+    return any(_below(domain, home) for domain in _list_domains(facts) for home in homes)
+
+
+def _is_discussion(facts: _Facts) -> bool:
+    return (
+        facts.has(*phrases.LIST_FIELDS)
+        and facts.keyword("list-post") != "no"
+        and (facts.has("list-post") or not facts.has("list-unsubscribe"))
+    )
+
+
+def _is_bulk(facts: _Facts) -> bool:
+    campaign = facts.has(*phrases.CAMPAIGN_FIELDS, "list-unsubscribe-post", "feedback-id")
+    return campaign or facts.precedence in ("bulk", "list", "junk") or facts.has("list-id")
+
+
+def _is_service_notice(facts: _Facts) -> bool:
+    is_campaign = facts.has(*phrases.CAMPAIGN_FIELDS) or facts.precedence in ("bulk", "junk")
+    return facts.has_machine_address and not is_campaign and _contains(facts.subject, phrases.NOTICE_WORDS)
+
+
+def _is_newsletter(facts: _Facts) -> bool:
+    if not facts.has("list-unsubscribe") or _is_discussion(facts) or _is_service_notice(facts):
+        return False
+    if _came_through_a_group_of_ours(facts):
+        return False
+    return _is_bulk(facts) or _contains(_folded(facts.mail.text[-HEAD_CHARACTERS:]), phrases.UNSUBSCRIBE_WORDS)
+
+
+def _reads_as_newsletter(facts: _Facts) -> bool:
+    if (
+        facts.is_from_staff
+        or facts.is_forward
+        or facts.answers
+        or facts.says_a_person_wrote
+        or _is_service_notice(facts)
+    ):
+        return False
+    if not _contains(_folded(facts.mail.text[-HEAD_CHARACTERS:]), phrases.UNSUBSCRIBE_WORDS):
+        return False
+    is_bulk = facts.precedence in ("bulk", "junk") or facts.has(*phrases.CAMPAIGN_FIELDS)
+    return is_bulk or facts.local in phrases.MARKETING_SENDERS or _contains(facts.whole, phrases.BROWSER_PHRASES)
+
+
+def _is_list_post_of_staff(facts: _Facts) -> bool:
+    return facts.has(*phrases.LIST_FIELDS) and facts.is_from_staff and not _came_through_a_group_of_ours(facts)
+
+
+def _is_list_post(facts: _Facts) -> bool:
+    return (
+        facts.has(*phrases.LIST_FIELDS) and not _came_through_a_group_of_ours(facts) and not _is_service_notice(facts)
+    )
+
+
+def _is_generated(facts: _Facts) -> bool:
+    return facts.auto_submitted != ""
+
+
+def _has_machine_address(facts: _Facts) -> bool:
+    return facts.has_machine_address
+
+
+def _names_machine_software(facts: _Facts) -> bool:
+    if facts.has("x-cron-env") or facts.keyword("x-fc-machinegenerated") == "true":
+        return True
+    software = " ".join(facts.fields.get("x-mailer", ()) + facts.fields.get("user-agent", ()))[:500]
+    return any(word in phrases.MACHINE_SOFTWARE for word in _words(software))
+
+
+def _is_scan(facts: _Facts) -> bool:
+    return bool(facts.mail.attachments) and _folded(facts.mail.subject).startswith(phrases.SCAN_SUBJECTS)
+
+
+def _says_it_is_automated(facts: _Facts) -> bool:
+    if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote:
+        return False
+    lines = (facts.mail.new_text or facts.mail.text)[-HEAD_CHARACTERS:].splitlines()[-200:]
+    return any(_folded(line).startswith(phrases.AUTOMATED_PHRASES) for line in lines) or facts.head.startswith(
+        phrases.AUTOMATED_PHRASES
+    )
+
+
+def _is_from_our_address(facts: _Facts) -> bool:
+    return facts.sender in facts.settings.own_addresses
+
+
+def _has_null_path(facts: _Facts) -> bool:
+    return facts.has_null_path
+
+
+# -- The rules ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One reason not to answer.  Where *verdict* is TICKET the mail opens one, but nothing automatic answers it."""
+
+    name: str
+    kind: str
+    reason: str
+    fires: Callable[[_Facts], bool]
+    verdict: Verdict = Verdict.SCREENED
+    automatic: bool = True
+
+
+def _screens(name: str, kind: str, fires: Callable[[_Facts], bool], reason: str, *, automatic: bool = True) -> Rule:
+    return Rule(name=name, kind=kind, reason=reason, fires=fires, automatic=automatic)
+
+
+def _opens(name: str, kind: str, fires: Callable[[_Facts], bool], reason: str) -> Rule:
+    return Rule(name=name, kind=kind, reason=reason, fires=fires, verdict=Verdict.TICKET)
+
+
+RULES: tuple[Rule, ...] = (
+    _screens("own-message-id", "own", _has_own_message_id, "the Message-ID is ours, proved by its HMAC"),
+    _screens("own-letter", "own", _is_own_letter_renamed, "an automatic letter from our own address has come back"),
+    _screens("x-loop", "loop", _carries_our_loop_mark, "X-Loop says that it has passed our address before"),
+    _screens("too-many-hops", "loop", _has_too_many_hops, "more than 100 Received fields (RFC 5321 6.3)"),
+    _screens("feedback-report", "feedback-report", _is_feedback_report, "a complaint of a mailbox provider (RFC 5965)"),
+    _screens(
+        "aggregate-report", "feedback-report", _is_aggregate_report, "a DMARC or TLS report (RFC 7489 7.2, RFC 8460)"
+    ),
+    _screens("read-receipt", "read-receipt", _is_disposition_notification, "a disposition notification (RFC 8098)"),
+    _screens("read-receipt-text", "read-receipt", _reads_as_receipt, "reads as a receipt of Outlook or Exchange"),
+    _screens("delivery-notice", "delivery-notice", _tells_success, "a letter has arrived (RFC 3464 2.3.3)"),
+    _screens("delivery-status", "bounce", _is_delivery_report, "a delivery status notification (RFC 3464)"),
+    _screens(
+        "failed-recipients", "bounce", _names_failed_recipients, "X-Failed-Recipients, as Exim and Gmail write it"
+    ),
+    _screens("exchange-ndr", "bounce", _is_exchange_ndr, "Exchange marks it as its non-delivery report"),
+    _screens("mailer-daemon", "bounce", _is_from_mailer_daemon, "the mail system of a host writes under this name"),
+    _screens("bounce-text", "bounce", _reads_as_bounce, "a mail system writes that a letter did not arrive"),
+    _screens("challenge", "challenge", _is_challenge, "a filter asks us to prove that we are a person"),
+    _screens("calendar-reply", "calendar-response", _is_calendar_reply, "METHOD:REPLY (RFC 5546 3.2.3)"),
+    _screens(
+        "calendar-subject",
+        "calendar-response",
+        _reads_as_calendar_reply,
+        "Outlook answers an invitation without iCalendar",
+    ),
+    _screens("blocked-sender", "blocked", _is_blocked, "the configuration blocks this sender", automatic=False),
+    _opens("machine-sender", "machine-alert", _is_a_known_machine, "the configuration names this sender a machine"),
+    _screens("auto-replied", "auto-reply", _is_auto_replied, "Auto-Submitted: auto-replied (RFC 3834 5.1)"),
+    _screens("auto-reply-field", "auto-reply", _has_auto_reply_field, "a field that only responders write"),
+    _screens("absence-note", "out-of-office", _is_absence_note, "reads as an out-of-office answer"),
+    _screens("rules-agent", "auto-reply", _is_from_the_rules_agent, "the rules agent of Exchange answers"),
+    _screens(
+        "generated-answer",
+        "auto-reply",
+        _is_generated_answer,
+        "automatic, and an answer to another's mail (RFC 3834 5.1)",
+    ),
+    _screens(
+        "machine-answer", "auto-reply", _is_machine_answer, "an address that no person reads answers another's mail"
+    ),
+    _screens(
+        "automatic-answer",
+        "auto-reply",
+        _reads_as_automatic_answer,
+        "answers our letter and opens by saying it is automatic",
+    ),
+    _screens("newsletter", "newsletter", _is_newsletter, "List-Unsubscribe on bulk mail (RFC 2369 3.2, RFC 8058)"),
+    _opens(
+        "list-post-of-staff",
+        "mailing-list",
+        _is_list_post_of_staff,
+        "a colleague writes through a list of others (RFC 3834 2)",
+    ),
+    _screens(
+        "mailing-list", "mailing-list", _is_list_post, "a mailing list of others (RFC 2369, RFC 2919; RFC 3834 2)"
+    ),
+    _screens("newsletter-text", "newsletter", _reads_as_newsletter, "reads as a newsletter without list fields"),
+    _opens("auto-submitted", "machine-alert", _is_generated, "Auto-Submitted is there and is not no (RFC 3834 5)"),
+    _opens("machine-address", "machine-alert", _has_machine_address, "an address that no person has"),
+    _opens("machine-software", "machine-alert", _names_machine_software, "written by software of a machine"),
+    _opens("scan", "machine-alert", _is_scan, "a copier sends a scan"),
+    _opens("automated-text", "machine-alert", _says_it_is_automated, "says of itself that it is automatic"),
+    _opens("own-address", "own", _is_from_our_address, "to answer our own address would be a loop"),
+    _opens(
+        "null-return-path",
+        "machine-alert",
+        _has_null_path,
+        "the reverse-path is null: nobody waits for an answer (RFC 3834 2)",
+    ),
+)
+
+
+def judge(mail: Mail, settings: Settings) -> Screening:
+    """Return what screening says of *mail*: the first of ``RULES`` that fires, or else a ticket of a person."""
+    facts = _facts(mail, settings)
+    rule = next((rule for rule in RULES if rule.fires(facts)), None)
+    if rule is None:
+        return Screening(verdict=Verdict.TICKET)
+    return Screening(
+        verdict=rule.verdict,
+        rule=rule.name,
+        kind=rule.kind,
+        reason=rule.reason,
+        automatic=rule.automatic,
+        bounce=rule.kind == "bounce",
+    )
+
+
+# -- Bounces from before RFC 3464 --------------------------------------------------------------------------------------
+
+
+def report_of(mail: Mail) -> DeliveryReport | None:
+    """Return what a bounce says: the report that its structure holds, or else what its text says; None if neither does.
+
+    The old ways: X-Failed-Recipients (Exim, Gmail), ``<address>:`` and the reason (qmail, Yahoo), an indented or quoted
+    address after a line that ends in a colon (Exim, Exchange, Gmail).  The letter of ours is the last Message-ID that
+    the returned headers in the text name.
+    """
+    if mail.report is not None:
+        return mail.report
+    recipient, diagnostic = "", ""
+    failed = mail.header("X-Failed-Recipients")
+    lines = [line.strip() for line in mail.text[: 10 * HEAD_CHARACTERS].splitlines()[:1_000]]
+    after_colon = False
+    for position, line in enumerate(lines):
+        address = _bounced_address(line, after_colon=after_colon)
+        if address:
+            recipient = address
+            diagnostic = next((text for text in (_after_colon(line), *lines[position + 1 : position + 3]) if text), "")
+            break
+        # Blank lines stand between "could not be delivered to:" and the address.
+        after_colon = line.endswith(":") or (after_colon and not line)
+    if failed:
+        recipient = failed.partition(",")[0].strip().casefold()
+    original = next((_message_id(line) for line in reversed(lines) if line.casefold().startswith("message-id:")), "")
+    if not recipient and not original:
+        return None
+    return DeliveryReport(
+        recipient=recipient, action="failed", diagnostic=diagnostic[:500], original_message_id=original
+    )
+
+
+def _bounced_address(line: str, *, after_colon: bool) -> str:
+    """Return the address that *line* names as failed, or nothing."""
+    if line.startswith("<") and ">:" in line:
+        address = line[1:].partition(">")[0]
+    elif after_colon and line:
+        address = line.split()[0].strip("<>'\",;:()")
+    else:
+        return ""
+    local, at, domain = address.rpartition("@")
+    return address.casefold() if local and at and domain and " " not in address else ""
+
+
+def _after_colon(line: str) -> str:
+    return line.partition(">:")[2].strip() if ">:" in line else ""
+
+
+def _message_id(line: str) -> str:
+    inside = line.partition("<")[2].partition(">")[0].strip()
+    return f"<{inside}>" if inside else ""
