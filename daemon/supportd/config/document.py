@@ -1,4 +1,4 @@
-"""A YAML 1.2 file -> a validated model; every problem at once, as ``file:line:column: key: what is wrong and the cure``.
+"""A YAML 1.2 file -> a validated model; every problem at once, as ``file:line:column: key: what is wrong, the cure``.
 
 Knows nothing of what the keys mean: the sections do.  Values never appear in a message, since a mistyped secret would.
 """

@@ -13,6 +13,8 @@ from sqlalchemy.pool import QueuePool
 
 from supportd.errors import Unavailable, UserError
 
+__all__ = ["Connection", "Database"]
+
 
 class Database:
     """Hands out transactions: :meth:`write` for a decision, :meth:`read` for a look.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from supportd.core.model import Letter
-from supportd.db.schema import letter, notice
+from supportd.db.schema import letter, notice, setting
+
+# What the breaker holds back at its first step: everything automatic but the acknowledgement.
+AUTOMATIC_KINDS = ("reminder", "digest", "report", "heartbeat", "alert", "correction", "closing", "health")
 
 
 class LetterState(StrEnum):
@@ -47,16 +50,7 @@ class Claimed:
     data: bytes
     attempts: int
     doubts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """What a letter of ours says of a reply to it: which ticket, which person, which kind."""
-
-    uuid: str
-    ticket_id: int | None
-    recipient: str
-    kind: str
+    queued_at: datetime
 
 
 def queue(
@@ -101,7 +95,14 @@ def has_key(connection: Connection, key: str) -> bool:
 
 
 def claim(
-    connection: Connection, mailbox_id: int, owner: str, now: datetime, *, limit: int, lease: timedelta
+    connection: Connection,
+    mailbox_id: int,
+    owner: str,
+    now: datetime,
+    *,
+    limit: int,
+    lease: timedelta,
+    except_kinds: Sequence[str] = (),
 ) -> list[Claimed]:
     """Claim due letters for *owner* (C6): stage ``connect``, one attempt more; the most urgent first, then the oldest.
 
@@ -113,6 +114,7 @@ def claim(
         .where(
             letter.c.mailbox_id == mailbox_id,
             letter.c.not_before <= now,
+            letter.c.kind.not_in(list(except_kinds)),
             or_(
                 letter.c.state == LetterState.PENDING,
                 and_(
@@ -155,6 +157,7 @@ def claim(
             data=row.data,
             attempts=row.attempts,
             doubts=row.doubts,
+            queued_at=row.queued_at,
         )
         for row in rows
     ]
@@ -238,17 +241,31 @@ def doubt(connection: Connection, number: int, reply: str, not_before: datetime)
     )
 
 
-def died_in_data(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, int]]:
-    """Return (id, doubts) of letters whose sender died between DATA and its record, their lease over."""
+def died_in_data(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, int, int | None]]:
+    """Return (id, doubts, ticket id) of letters whose sender died between DATA and its record, their lease over."""
     rows = connection.execute(
-        select(letter.c.id, letter.c.doubts).where(
+        select(letter.c.id, letter.c.doubts, letter.c.ticket_id).where(
             letter.c.mailbox_id == mailbox_id,
             letter.c.state == LetterState.SENDING,
             letter.c.stage == Stage.DATA,
             letter.c.lease_until < now,
         )
     )
-    return [(row.id, row.doubts) for row in rows]
+    return [(row.id, row.doubts, row.ticket_id) for row in rows]
+
+
+def owners(connection: Connection, mailbox_id: int) -> list[str]:
+    """Return who holds a lease on a letter of the mailbox."""
+    rows = connection.execute(
+        select(letter.c.lease_owner)
+        .where(
+            letter.c.mailbox_id == mailbox_id,
+            letter.c.state == LetterState.SENDING,
+            letter.c.lease_owner.is_not(None),
+        )
+        .distinct()
+    )
+    return [row.lease_owner for row in rows]
 
 
 def release(connection: Connection, owner: str, now: datetime) -> None:
@@ -258,14 +275,6 @@ def release(connection: Connection, owner: str, now: datetime) -> None:
         .where(letter.c.state == LetterState.SENDING, letter.c.lease_owner == owner)
         .values(lease_until=now - timedelta(seconds=1))
     )
-
-
-def bound(connection: Connection, uuids: Sequence[str]) -> list[Bound]:
-    """Return what the letters with these *uuids* are bound to, for a reply that names them."""
-    rows = connection.execute(
-        select(letter.c.uuid, letter.c.ticket_id, letter.c.recipient, letter.c.kind).where(letter.c.uuid.in_(uuids))
-    )
-    return [Bound(uuid=row.uuid, ticket_id=row.ticket_id, recipient=row.recipient, kind=row.kind) for row in rows]
 
 
 def queued_since(
@@ -301,13 +310,52 @@ def listing(connection: Connection, states: Sequence[LetterState], *, limit: int
     return [dict(row._mapping) for row in rows]
 
 
-def next_due(connection: Connection, mailbox_id: int) -> datetime | None:
-    """Return when the next pending letter of the mailbox may go, or None when there is none."""
+def next_due(connection: Connection, mailbox_id: int, now: datetime) -> int | None:
+    """Return the id of a letter that is due at *now*, or None: a look that takes no write lock."""
     return connection.execute(
-        select(func.min(letter.c.not_before)).where(
-            letter.c.mailbox_id == mailbox_id, letter.c.state == LetterState.PENDING
+        select(letter.c.id)
+        .where(
+            letter.c.mailbox_id == mailbox_id,
+            letter.c.not_before <= now,
+            letter.c.state.in_([LetterState.PENDING, LetterState.SENDING]),
         )
+        .limit(1)
     ).scalar()
+
+
+def sent_since(connection: Connection, since: datetime) -> int:
+    """Return how many letters were sent since *since*, whatever the mailbox."""
+    return int(
+        connection.execute(select(func.count()).select_from(letter).where(letter.c.sent_at >= since)).scalar_one()
+    )
+
+
+def breaker(connection: Connection) -> str:
+    """Return what the circuit breaker holds back: nothing (empty), ``automatic`` or ``all``."""
+    return connection.execute(select(setting.c.value).where(setting.c.name == "breaker")).scalar() or ""
+
+
+def breaker_reset_at(connection: Connection) -> datetime:
+    """Return when a person last told the breaker to go on; letters sent before do not count."""
+    value = connection.execute(select(setting.c.value).where(setting.c.name == "breaker-reset")).scalar()
+    return datetime.fromisoformat(value) if value else datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def trip_breaker(connection: Connection, holds: str) -> None:
+    """Let the breaker hold back *holds* until a person resumes."""
+    _set(connection, "breaker", holds)
+
+
+def resume(connection: Connection, now: datetime) -> None:
+    """Release the breaker and count anew from *now*."""
+    _set(connection, "breaker", "")
+    _set(connection, "breaker-reset", now.isoformat())
+
+
+def _set(connection: Connection, name: str, value: str) -> None:
+    changed = connection.execute(update(setting).where(setting.c.name == name).values(value=value)).rowcount
+    if not changed:
+        connection.execute(insert(setting).values(name=name, value=value))
 
 
 def note(

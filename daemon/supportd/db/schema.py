@@ -269,6 +269,7 @@ letter = Table(
           postgresql_where=text("state IN ('pending', 'sending')")),
     Index("ix_letter_recipient", "recipient", "queued_at"),
     Index("ix_letter_queued", "queued_at"),
+    Index("ix_letter_sent", "sent_at"),
     Index("ix_letter_ticket", "ticket_id"),
 )
 

@@ -1,0 +1,278 @@
+"""Letters -> SMTP: each tried, retried and given up on its own (reliability.md 3.2, T1 to T4).
+
+1. T1  claim: state ``sending``, one attempt more, stage ``connect``, committed.
+2. T2  a failure up to the server's 354 is "certainly not sent": back to pending, later.
+3. T3  stage ``data`` is committed, then the bytes go out.
+4. T4  250: sent.  4yz: later.  5yz: failed, noted on its ticket.  No reply: in doubt; the same bytes again after
+   a while, twice at most, then ``uncertain`` and a person is told.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from supportd import log
+from supportd.core.model import Event, EventKind
+from supportd.db import letters, tickets
+from supportd.db.engine import Connection, Database
+from supportd.db.letters import Claimed, LetterState
+from supportd.errors import Doubtful, Refused, Unavailable
+from supportd.smtp import SmtpSession
+
+_log = log.get("outbox")
+
+# Minutes until the next attempt; the last repeats until five days have passed (SM01).
+_BACKOFF_MINUTES = (1, 2, 5, 15, 30, 60)
+_GIVE_UP_AFTER = timedelta(days=5)
+# A doubtful letter is sent again at most this often: three copies at the very most (I6).
+_MOST_DOUBTS = 2
+# Longer than the ten minutes that we wait for the reply to the final dot.
+_LEASE = timedelta(minutes=15)
+# Claimed at once: enough to group the commit, few enough that a slow server holds up no urgent letter for long.
+_CLAIM = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What one pass did: letters sent, and letters given up."""
+
+    sent: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerLimits:
+    """When the circuit breaker stops automatic mail: letters sent within ten minutes (behaviour.md "Caps")."""
+
+    automatic: int
+    everything: int
+
+
+class Outbox:
+    """The outbox of one mailbox.  *connect* opens a signed-in SMTP session, *clock* reads the time."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        mailbox_id: int,
+        connect: Callable[[], SmtpSession],
+        clock: Callable[[], datetime],
+        per_minute: int,
+        doubt_wait: timedelta,
+        breaker: BreakerLimits,
+    ) -> None:
+        self._database = database
+        self._mailbox_id = mailbox_id
+        self._connect = connect
+        self._clock = clock
+        self._interval = timedelta(minutes=1) / per_minute
+        self._per_minute = per_minute
+        self._next_at: datetime | None = None
+        self._doubt_wait = doubt_wait
+        self._breaker = breaker
+        self._session: SmtpSession | None = None
+        self.owner = owner_name()
+
+    def recover(self) -> None:
+        """Take over letters whose sender on this host is dead; called at start.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            for owner in letters.owners(connection, self._mailbox_id):
+                if _is_dead(owner):
+                    letters.release(connection, owner, now)
+
+    def drain(self, is_stopping: Callable[[], bool]) -> Drained:
+        """Send every letter that is due and return what was done.
+
+        Raises:
+            Unavailable: the server or the database cannot be reached; nothing is lost.
+            Refused: the server does not accept our sign-in.
+        """
+        sent = failed = 0
+        self._settle_doubts()
+        while not is_stopping():
+            batch = self._claim()
+            if not batch:
+                break
+            while batch:
+                if is_stopping() or not self._may_send():
+                    self._give_back(batch)
+                    return Drained(sent=sent, failed=failed)
+                one = batch.pop(0)
+                try:
+                    session = self._live_session()
+                except (Unavailable, Refused):
+                    self._give_back([one, *batch])
+                    raise
+                try:
+                    outcome = self._send(session, one)
+                except Unavailable:
+                    self._give_back(batch)
+                    raise
+                sent += outcome is LetterState.SENT
+                failed += outcome is LetterState.FAILED
+        return Drained(sent=sent, failed=failed)
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _claim(self) -> list[Claimed]:
+        now = self._clock()
+        with self._database.read() as connection:
+            if letters.next_due(connection, self._mailbox_id, now) is None:
+                return []
+        with self._database.write() as connection:
+            held = self._held_kinds(connection, now)
+            if held is None:
+                return []
+            return letters.claim(
+                connection, self._mailbox_id, self.owner, now, limit=_CLAIM, lease=_LEASE, except_kinds=held
+            )
+
+    def _held_kinds(self, connection: Connection, now: datetime) -> tuple[str, ...] | None:
+        """Return the kinds that the breaker holds back, or None when it holds back everything."""
+        state = letters.breaker(connection)
+        if state != "all":
+            since = max(now - timedelta(minutes=10), letters.breaker_reset_at(connection))
+            count = letters.sent_since(connection, since)
+            wanted = ""
+            if count >= self._breaker.automatic:
+                wanted = "all" if count >= self._breaker.everything else "automatic"
+            if wanted and wanted != state:
+                letters.trip_breaker(connection, wanted)
+                _log.error("breaker", holds=wanted, sent_in_10_minutes=count, cure="supportd outbox resume")
+                state = wanted
+        if state == "all":
+            return None
+        return letters.AUTOMATIC_KINDS if state == "automatic" else ()
+
+    def _send(self, session: SmtpSession, one: Claimed) -> LetterState:
+        fields = {"letter": one.id, "kind": one.kind, "ticket_id": one.ticket_id, "attempt": one.attempts}
+
+        def entering_data() -> None:
+            with self._database.write() as connection:
+                if not letters.enter_data(connection, one.id, self.owner, self._clock() + _LEASE):
+                    raise Unavailable("the lease of this letter is over; another daemon has it")
+
+        try:
+            reply = session.send(one.envelope_from, one.recipient, one.data, entering_data=entering_data)
+        except Refused as error:
+            self._end(one, LetterState.FAILED, str(error))
+            _log.warning("letter", outcome="failed", reply=str(error), **fields)
+            return LetterState.FAILED
+        except Doubtful as error:
+            self._drop_session()
+            self._doubt(one.id, one.doubts, one.ticket_id, str(error))
+            _log.warning("letter", outcome="in doubt", reply=str(error), **fields)
+            return LetterState.UNCERTAIN
+        except Unavailable as error:
+            return self._later(one, str(error), fields)
+        now = self._clock()
+        with self._database.write() as connection:
+            letters.sent(connection, one.id, reply, now)
+        _log.info("letter", outcome="sent", reply=reply, **fields)
+        return LetterState.SENT
+
+    def _later(self, one: Claimed, words: str, fields: dict[str, object]) -> LetterState:
+        now = self._clock()
+        if now - one.queued_at > _GIVE_UP_AFTER:
+            self._end(one, LetterState.FAILED, f"given up after five days: {words}")
+            _log.warning("letter", outcome="failed", reply=words, **fields)
+            return LetterState.FAILED
+        minutes = _BACKOFF_MINUTES[min(one.attempts, len(_BACKOFF_MINUTES)) - 1]
+        # Jitter, so that a hundred letters refused together do not come back together.
+        wait = timedelta(minutes=minutes * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
+        with self._database.write() as connection:
+            letters.again(connection, one.id, words, now + wait)
+        _log.info("letter", outcome="later", reply=words, wait_seconds=round(wait.total_seconds()), **fields)
+        if self._session is not None and not self._session.is_alive():
+            self._drop_session()
+        return LetterState.PENDING
+
+    def _end(self, one: Claimed, state: LetterState, words: str) -> None:
+        with self._database.write() as connection:
+            letters.end(connection, one.id, state, words)
+            self._note_failure(connection, one.ticket_id, one.kind, one.recipient, words)
+
+    def _note_failure(
+        self, connection: Connection, ticket_id: int | None, kind: str, recipient: str, words: str
+    ) -> None:
+        if ticket_id is not None:
+            details = (("kind", kind), ("recipient", recipient), ("reply", words))
+            failed = Event(kind=EventKind.FAILED, at=self._clock(), by="supportd", way="daemon", details=details)
+            tickets.append(connection, ticket_id, failed)
+
+    def _settle_doubts(self) -> None:
+        """Decide what to do with letters whose sender died between DATA and its record."""
+        with self._database.read() as connection:
+            dead = letters.died_in_data(connection, self._mailbox_id, self._clock())
+        for number, doubts, ticket_id in dead:
+            self._doubt(number, doubts, ticket_id, "the daemon died while it handed the letter over")
+
+    def _doubt(self, number: int, doubts: int, ticket_id: int | None, words: str) -> None:
+        with self._database.write() as connection:
+            if doubts >= _MOST_DOUBTS:
+                letters.end(connection, number, LetterState.UNCERTAIN, words)
+                self._note_failure(connection, ticket_id, "letter", "", f"may or may not have arrived: {words}")
+            else:
+                letters.doubt(connection, number, words, self._clock() + self._doubt_wait)
+
+    def _give_back(self, batch: list[Claimed]) -> None:
+        if batch:
+            with self._database.write() as connection:
+                letters.unclaim(connection, [one.id for one in batch])
+
+    def _may_send(self) -> bool:
+        """Return whether the provider's rate allows a letter now: a burst of a minute's worth, then evenly."""
+        now = self._clock()
+        earliest = now - timedelta(minutes=1)
+        start = max(self._next_at or earliest, earliest)
+        if start > now:
+            return False
+        self._next_at = start + self._interval
+        return True
+
+    def _live_session(self) -> SmtpSession:
+        if self._session is None:
+            self._session = self._connect()
+        return self._session
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def owner_name() -> str:
+    """Return who holds a lease: this host, this process, and when it started (a pid alone comes round again)."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_ticks(os.getpid())}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Return whether *owner* was a process of this host that runs no more."""
+    host, pid, ticks = (*owner.rsplit(":", 2), "", "")[:3]
+    return host == socket.gethostname() and pid.isdigit() and _start_ticks(int(pid)) != ticks
+
+
+def _start_ticks(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    # Field 22 of proc(5); the second field may hold spaces, and ends at the last bracket.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
