@@ -1,0 +1,579 @@
+"""Raw bytes of a message -> Mail: a total function, linear in its input, with every limit in one place.
+
+mail-parser reads addresses and dates.  Fields and parts are split here, iteratively and within limits: the standard
+library's tree recurses once per level, copies every line several times and lets attached mails leak into the body.
+
+- header block: mbox lines and blank lines before it are skipped, ``From :`` is read, broken folding is joined
+- body: text/plain parts outside attachments, else HTML as text; an attached mail stays closed
+- attachments: every other leaf, decoded, with a safe name; nothing is unpacked but Outlook's winmail.dat
+- beyond a limit the rest is kept as one opaque attachment, and *defects* says so
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import parsedate_to_datetime
+
+from mailparser.dates import parse_mail_date
+from mailparser.utils import get_addresses
+
+from supportd.core import clean, decode, markup, quotes, winmail
+from supportd.core.model import Address, Attachment, AttachmentKind, DeliveryReport, Mail, Unparseable
+
+# The limits of reliability.md 4.2.  Real mail stays far below each.
+HEADER_BLOCK_BYTES = 256 * 1024
+FIELDS = 1000
+FIELD_BYTES = 16 * 1024
+# The standard library reads parameters in quadratic time (17 ms for 16 KB of ";"); long RFC 2231 names need some 3 KB.
+PARAMETER_FIELD_BYTES = 4 * 1024
+PARTS = 200
+DEPTH = 20
+ATTACHMENTS = 100
+TEXT_BYTES = 1024 * 1024
+# RFC 5321 4.5.3.1.3 allows a path of 256 octets with its brackets.
+ADDRESS_CHARS = 254
+NAME_CHARS = 120
+
+_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
+_KNOWN_FIELD = re.compile(
+    rb"(?:from|to|cc|date|subject|message-id|mime-version|content-[a-z-]{1,30}|received|x-[a-z0-9-]{1,60})[ \t]*:", re.I
+)
+_IDENTIFIER = re.compile(r"<[^<>\s]+>")
+_WORD_OF_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,80}")
+_UNSAFE_IN_NAME = re.compile(r'[\\/:*?"<>|]')
+# Names that Windows takes for devices, whatever their extension.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.I)
+_DROPPED_ALTERNATIVES = frozenset(("text/html", "text/x-amp-html", "text/enriched", "text/richtext", "text/watch-html"))
+# What delivery reports are made of (RFC 3464, RFC 6522, RFC 6533).
+_STATUS_TYPES = frozenset(("message/delivery-status", "message/global-delivery-status"))
+_RETURNED_TYPES = frozenset(("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"))
+_EXTENSIONS = mimetypes.MimeTypes(filenames=())  # the built-in table: no file of the machine is read
+
+
+@dataclass(slots=True)
+class _Part:
+    """One node of the MIME tree: fields and where its body lies in the message."""
+
+    fields: list[tuple[str, str]]
+    start: int
+    end: int
+    depth: int = 0
+    attached: bool = False  # below a container that is itself an attachment
+    alternatives: int = -1  # which multipart/alternative it belongs to
+    default_type: str = "text/plain"
+    parameters: Message = field(default_factory=Message)
+    type: str = ""
+    disposition: str = ""
+
+    def first(self, name: str) -> str:
+        """Return the first value of the field *name*, lower case, or an empty text."""
+        return next((value for key, value in self.fields if key.lower() == name), "")
+
+
+@dataclass(slots=True)
+class _Harvest:
+    """What a walk over the parts has gathered."""
+
+    plain: list[str] = field(default_factory=list)
+    html: list[str] = field(default_factory=list)
+    html_before_plain: bool = False
+    attachments: list[Attachment] = field(default_factory=list)
+    defects: list[str] = field(default_factory=list)
+    report_parts: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+def parse(raw: bytes) -> Mail | Unparseable:
+    """Return the message *raw* as a Mail, or why it cannot be read; never raises."""
+    try:
+        return _parse(raw)
+    except MemoryError:
+        return Unparseable(reason="reading it takes more memory than there is for one mail")
+    except Exception as error:  # noqa: BLE001 - a total function: what no case foresaw is quarantined with its name
+        return Unparseable(reason=f"the parser failed: {type(error).__name__}: {clean.line(str(error), 200)}")
+
+
+def envelope(headers: bytes, size: int) -> Mail:
+    """Return the Mail for an oversize message, from its header block alone; *size* is the whole message's, in bytes."""
+    note = f"This mail is too large to read ({size / 1_000_000:.1f} MB); only its headers were taken."
+    defects: list[str] = []
+    fields, _ = _header_block(headers, 0, len(headers), defects)
+    mail = _with_fields(fields, defects)
+    return _with_fingerprint(
+        replace(mail, text=note, new_text=note, oversize=True, defects=(*defects, "larger than the limit of a message"))
+    )
+
+
+def _parse(raw: bytes) -> Mail | Unparseable:
+    """Return the message, or Unparseable when there is nothing in it."""
+    if not raw.strip(b"\0\r\n\t "):
+        return Unparseable(reason="the message is empty")
+    if b"\n" not in raw:
+        raw = raw.replace(b"\r", b"\n")
+    defects: list[str] = []
+    fields, body_at = _header_block(raw, _header_start(raw), len(raw), defects)
+    root = _typed(_Part(fields, body_at, len(raw)))
+    harvest = _Harvest(defects=defects)
+    for part in _leaves(raw, root, harvest):
+        _gather(raw, part, harvest)
+    mail = _with_fields(fields, defects)
+    text, own = _body(harvest)
+    flag = _cannot_read(root, text)
+    if flag:
+        defects.append(flag)
+    split = quotes.split(text, own, mail.subject)
+    mail = replace(
+        mail,
+        content_type=root.type,
+        text=text,
+        new_text=split.new,
+        quoted=split.quoted,
+        forwarded=split.forwarded,
+        attachments=tuple(harvest.attachments),
+        defects=tuple(dict.fromkeys(defects)),
+        report=_report(harvest.report_parts),
+    )
+    return _with_fingerprint(mail)
+
+
+# Fields
+
+
+def _header_start(raw: bytes) -> int:
+    """Return where the header block begins: after a byte order mark, blank lines and an mbox ``From `` line."""
+    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
+    while start < len(raw) and raw[start] in b"\r\n":
+        start += 1
+    if raw.startswith((b"From ", b">From "), start):
+        start = raw.find(b"\n", start) + 1 or len(raw)
+    return start
+
+
+def _header_block(raw: bytes, start: int, end: int, defects: list[str]) -> tuple[list[tuple[str, str]], int]:
+    """Return the fields of the block at *start* (unfolded, undecoded) and where the body begins."""
+    fields: list[tuple[bytes, list[bytes]]] = []
+    position = start
+    limit = min(end, start + HEADER_BLOCK_BYTES)
+    while position < end:
+        line_end = raw.find(b"\n", position, end)
+        line_end = end if line_end < 0 else line_end
+        line = raw[position:line_end].rstrip(b"\r")
+        if not line:
+            position = line_end + 1
+            break
+        if position < limit and len(fields) <= FIELDS:
+            match = _FIELD.match(line)
+            if line[:1] in b" \t" and fields:
+                if line.strip():
+                    fields[-1][1].append(line[:FIELD_BYTES])
+            elif match:
+                fields.append((match[1], [line[match.end() :][:FIELD_BYTES]]))
+            elif fields and _fields_follow(raw, line_end + 1, end):
+                defects.append("a header line without a name was taken as the rest of the line before")
+                fields[-1][1].append(line[:FIELD_BYTES])
+            else:
+                if fields:
+                    defects.append("no blank line between headers and body")
+                break
+        position = line_end + 1
+    if position > limit or len(fields) > FIELDS:
+        defects.append("the header block is beyond its limit and was cut")
+    return [_unfolded(name, lines, defects) for name, lines in fields[:FIELDS]], min(position, end)
+
+
+def _fields_follow(raw: bytes, start: int, end: int) -> bool:
+    """Return whether a well-known field begins before the next blank line: then the block is not over yet."""
+    for line in raw[start : min(end, start + 4096)].split(b"\n")[:20]:
+        if not line.strip(b"\r"):
+            return False
+        if _KNOWN_FIELD.match(line):
+            return True
+    return False
+
+
+def _unfolded(name: bytes, lines: list[bytes], defects: list[str]) -> tuple[str, str]:
+    """Return a field as (name, text): unfolded, 8-bit bytes read as UTF-8 or cp1252, encoded words left."""
+    value = b" ".join(line.strip(b" \t\r") for line in lines)
+    if len(value) > FIELD_BYTES:
+        defects.append(f"the field {name[:60].decode('ascii')} is beyond its limit and was cut")
+        value = value[:FIELD_BYTES]
+    return name.decode("ascii"), decode.text(value)
+
+
+def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
+    """Return a Mail with all that stands in the header block."""
+    named: dict[str, list[str]] = {}
+    for name, value in fields:
+        named.setdefault(name.lower(), []).append(value)
+    if not fields:
+        defects.append("no header fields")
+
+    def identifiers(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_IDENTIFIER.findall(clean.line(" ".join(named.get(name, ())), FIELD_BYTES))))
+
+    def addresses(name: str) -> tuple[Address, ...]:
+        return tuple(address for value in named.get(name, ()) for address in _addresses(value, name, defects))
+
+    senders = addresses("from")
+    if len(named.get("from", ())) > 1:
+        defects.append("From: more than one field")
+    if len(senders) > 1:
+        defects.append("From: more than one address")
+    if not senders:
+        defects.append("From: no address" if "from" in named else "From: missing")
+    message_id = clean.line(" ".join(named.get("message-id", ())[:1]), FIELD_BYTES)
+    bracketed = _IDENTIFIER.search(message_id)
+    return_path = named.get("return-path", ())[:1]
+    return Mail(
+        message_id=(bracketed[0] if bracketed else message_id) or None,
+        in_reply_to=identifiers("in-reply-to"),
+        references=identifiers("references"),
+        sender=senders[0] if senders else None,
+        reply_to=addresses("reply-to"),
+        to=addresses("to"),
+        cc=addresses("cc"),
+        envelope_from=_return_path(return_path[0]) if return_path else None,
+        subject=clean.line(decode.words(next((v for v in named.get("subject", ()) if v.strip()), ""))),
+        date=_date(next(iter(named.get("date", ())), ""), defects),
+        headers=tuple((name, clean.line(decode.words(value), FIELD_BYTES)) for name, value in fields),
+        defects=tuple(dict.fromkeys(defects)),
+    )
+
+
+def _addresses(value: str, name: str, defects: list[str]) -> Iterator[Address]:
+    """Yield the mailboxes of an address field (RFC 5322 3.4) in their order; what is no mailbox is only a defect."""
+    problems: list[dict[str, object]] = []
+    for shown, address in get_addresses(value, defects=problems):
+        if not address:
+            continue
+        if len(address) > ADDRESS_CHARS or clean.line(address) != address:
+            problems.append({"reason": "invalid-address"})
+            continue
+        if not address.isascii() or '"' in address:
+            problems.append({"reason": "unusual-address"})
+        display = clean.line(decode.words(shown), 200)
+        yield Address(address=address.lower(), name="" if display.lower() == address.lower() else display)
+    for problem in problems[:5]:
+        defects.append(f"{name.capitalize()}: {problem['reason']}")
+
+
+def _return_path(value: str) -> str:
+    """Return the reverse-path of a Return-Path field (RFC 5321 4.4); an empty text is the null path of bounces."""
+    return (
+        clean.line(value, 1000).partition("<")[2].partition(">")[0].strip().lower()
+        if "<" in value
+        else (clean.line(value, 1000).lower())
+    )
+
+
+def _date(value: str, defects: list[str]) -> datetime | None:
+    """Return the Date field in UTC, or None; by RFC 5322 first, then as leniently as the standard library reads it."""
+    if not value.strip():
+        return None
+    value = value[:200]
+    found: datetime | None = parse_mail_date(value.strip()).value
+    if found is None:
+        defects.append("Date: not as RFC 5322 writes it")
+        try:
+            lenient = parsedate_to_datetime(value)
+            found = lenient.astimezone(UTC) if lenient.tzinfo else lenient.replace(tzinfo=UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return found
+
+
+# Parts
+
+
+def _leaves(raw: bytes, root: _Part, harvest: _Harvest) -> Iterator[_Part]:
+    """Yield the leaf parts in their order; beyond the limits the rest comes as one opaque leaf."""
+    waiting = [root]
+    seen = alternatives = 0
+    while waiting:
+        part = waiting.pop()
+        seen += 1
+        if seen > PARTS:
+            harvest.defects.append(f"more than {PARTS} parts: the rest is kept unread")
+            yield _opaque(part.start, len(raw))
+            return
+        if not part.type.startswith("multipart/"):
+            yield part
+            continue
+        if part.depth >= DEPTH:
+            harvest.defects.append(f"more than {DEPTH} levels of parts: the rest is kept unread")
+            yield _opaque(part.start, part.end)
+            continue
+        sections = _sections(raw, part, PARTS + 2 - seen)
+        if not sections:
+            # No delimiter anywhere: what a sender wrote there is still text.
+            harvest.defects.append("a multipart without its parts")
+            part.type = "text/plain"
+            yield part
+            continue
+        if part.type == "multipart/alternative":
+            alternatives += 1
+        children = []
+        for start, end in sections:
+            fields, body_at = _header_block(raw, start, end, harvest.defects)
+            child = _Part(fields, body_at, end, part.depth + 1)
+            child.default_type = "message/rfc822" if part.type == "multipart/digest" else "text/plain"
+            child.attached = part.attached or part.disposition == "attachment"
+            child.alternatives = alternatives if part.type == "multipart/alternative" else part.alternatives
+            children.append(_typed(child))
+        waiting.extend(reversed(children))
+
+
+def _opaque(start: int, end: int) -> _Part:
+    """Return a leaf for what is not looked into."""
+    return _Part([], start, end, attached=True, type="application/octet-stream", disposition="attachment")
+
+
+def _typed(part: _Part) -> _Part:
+    """Return *part* with its media type, disposition and parameters read (RFC 2045 5, RFC 2183, RFC 2231)."""
+    content_type = part.first("content-type")[:PARAMETER_FIELD_BYTES].replace("\0", "")
+    disposition = part.first("content-disposition")[:PARAMETER_FIELD_BYTES].replace("\0", "")
+    part.parameters["Content-Type"] = content_type
+    part.parameters["Content-Disposition"] = disposition
+    word = content_type.partition(";")[0].strip().lower()
+    if _WORD_OF_TYPE.fullmatch(word):
+        part.type = word
+    else:
+        # "text" alone means text/plain (RFC 2045 5.2 says so of what cannot be understood).
+        part.type = "text/plain" if content_type.strip() else part.default_type
+    part.disposition = disposition.partition(";")[0].strip().lower()
+    return part
+
+
+def _sections(raw: bytes, part: _Part, most: int) -> list[tuple[int, int]]:
+    """Return (start, end) of the body parts of a multipart (RFC 2046 5.1), at most *most*."""
+    boundary = _parameter(part.parameters, "boundary").encode("utf-8", "replace").rstrip()
+    if not boundary:
+        guess = re.search(rb"^--([!-~]{1,70})[ \t]*\r?$", raw[part.start : min(part.end, part.start + 4096)], re.M)
+        if guess is None:
+            return []
+        boundary = guess[1]
+    delimiter = b"--" + boundary
+    sections: list[tuple[int, int]] = []
+    opened = -1
+    position = part.start
+    while len(sections) < most:
+        found = raw.find(delimiter, position, part.end)
+        if found < 0:
+            break
+        position = found + len(delimiter)
+        line_end = raw.find(b"\n", position, part.end)
+        line_end = part.end if line_end < 0 else line_end
+        # 200: longer than "--" and any white space; a boundary of another part may begin with this one.
+        rest = raw[position : min(line_end, position + 200)].strip(b" \t\r")
+        if rest not in (b"", b"--") or (found > part.start and raw[found - 1] != 0x0A):
+            continue
+        if opened >= 0:
+            sections.append((opened, max(opened, _before_line_end(raw, found))))
+        opened = -1 if rest else line_end + 1
+        position = line_end
+        if rest:
+            break
+    if 0 <= opened < part.end and len(sections) < most:
+        sections.append((opened, part.end))
+    return sections
+
+
+def _before_line_end(raw: bytes, position: int) -> int:
+    """Return *position* less the line end before it: it belongs to the delimiter (RFC 2046 5.1.1)."""
+    if raw[position - 1 : position] == b"\n":
+        position -= 1
+        if raw[position - 1 : position] == b"\r":
+            position -= 1
+    return position
+
+
+def _parameter(parameters: Message, name: str, header: str = "content-type") -> str:
+    """Return the parameter *name*, decoded by RFC 2231, by RFC 2047 where a sender used that, or an empty text."""
+    try:
+        value = parameters.get_param(name, "", header)
+    except (ValueError, LookupError, TypeError, IndexError):
+        return ""
+    if isinstance(value, tuple):
+        charset, _, content = value
+        return decode.text(content.encode("latin-1", "replace"), charset)
+    return decode.words(str(value)).strip()
+
+
+def _gather(raw: bytes, part: _Part, harvest: _Harvest) -> None:
+    """Take one leaf: as text of the body, as HTML of the body, or as an attachment."""
+    name = _parameter(part.parameters, "filename", "content-disposition") or _parameter(part.parameters, "name")
+    is_first = not (harvest.plain or harvest.html or harvest.attachments)
+    is_body = (
+        part.type in ("text/plain", "text/html")
+        and not part.attached
+        and part.disposition != "attachment"
+        and (not name or (is_first and part.disposition != "inline"))
+    )
+    content = raw[part.start : part.end]
+    encoding = part.first("content-transfer-encoding")
+    if encoding:
+        content = decode.transfer(content, encoding)
+    if not is_body:
+        _attach(part, name, content, harvest)
+        return
+    text = decode.text(content[:TEXT_BYTES], _parameter(part.parameters, "charset"))
+    if part.type == "text/html":
+        harvest.html_before_plain = harvest.html_before_plain or (part.alternatives < 0 and not harvest.plain)
+        harvest.html.append(text)
+        return
+    text = clean.block(text)
+    if _parameter(part.parameters, "format").lower() == "flowed":
+        text = decode.unflow(text, _parameter(part.parameters, "delsp").lower() == "yes")
+    harvest.plain.append(text.strip("\n"))
+
+
+def _attach(part: _Part, name: str, content: bytes, harvest: _Harvest) -> None:
+    """Keep a leaf as an attachment, and what a delivery report is made of for reading it."""
+    if part.alternatives >= 0 and part.type in _DROPPED_ALTERNATIVES and part.disposition != "attachment" and not name:
+        return
+    if len(harvest.attachments) >= ATTACHMENTS:
+        harvest.defects.append(f"more than {ATTACHMENTS} attachments: the rest is left out")
+        return
+    if part.type == "application/ms-tnef" or name.lower() == "winmail.dat":
+        opened = winmail.read(content)
+        if opened is not None:
+            harvest.plain += [clean.block(opened.text).strip("\n")] if opened.text.strip() else []
+            harvest.html += [opened.html] if opened.html.strip() else []
+            for file_name, file_content in opened.files[: ATTACHMENTS - len(harvest.attachments)]:
+                file_type = _EXTENSIONS.guess_type(file_name)[0] or "application/octet-stream"
+                harvest.attachments.append(_attachment(file_name, file_type, file_content, AttachmentKind.FILE, ""))
+            return
+        harvest.defects.append("winmail.dat could not be opened")
+    kind = AttachmentKind.FILE
+    content_id = clean.line(part.first("content-id"), 200).strip("<> ")
+    if part.type in ("message/rfc822", "message/global"):
+        kind = AttachmentKind.MAIL
+        name = name or _subject(content)
+    elif part.type == "text/calendar":
+        kind = AttachmentKind.CALENDAR
+        name = name or "invitation.ics"
+    elif part.disposition == "inline" or (part.disposition != "attachment" and content_id):
+        kind = AttachmentKind.INLINE if part.type.startswith("image/") else AttachmentKind.FILE
+    elif part.type == "message/partial":
+        harvest.defects.append("a fragment of a longer mail (message/partial): never put together")
+    if part.type in _STATUS_TYPES or part.type in _RETURNED_TYPES:
+        harvest.report_parts.append((part.type, content))
+    harvest.attachments.append(_attachment(name, part.type, content, kind, content_id))
+
+
+def _attachment(name: str, media_type: str, content: bytes, kind: AttachmentKind, content_id: str) -> Attachment:
+    """Return an attachment with a name that is safe to show and to save under."""
+    return Attachment(
+        name=_safe_name(name, media_type),
+        type=media_type,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        kind=kind,
+        content=content,
+        content_id=content_id,
+    )
+
+
+def _safe_name(name: str, media_type: str) -> str:
+    """Return *name* without path, controls and what file systems refuse; made up from the type if nothing is left."""
+    visible = clean.line(name, 1000).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    visible = "".join(char for char in visible if char not in "\u200b\u200c\u200d\u2060\u00ad")
+    visible = _UNSAFE_IN_NAME.sub("_", visible).strip(" .")
+    if len(visible) > NAME_CHARS:
+        stem, dot, extension = visible.rpartition(".")
+        keep = f".{extension}" if dot and len(extension) <= 10 else ""
+        visible = (stem if keep else visible)[: NAME_CHARS - len(keep)] + keep
+    if not visible:
+        return "attachment" + (_EXTENSIONS.guess_extension(media_type) or "")
+    return "_" + visible if _DEVICE.match(visible) else visible
+
+
+def _subject(content: bytes) -> str:
+    """Return a name for an attached mail: its subject."""
+    fields, _ = _header_block(content, _header_start(content), min(len(content), HEADER_BLOCK_BYTES), [])
+    subject = next((value for name, value in fields if name.lower() == "subject"), "")
+    shown = clean.line(decode.words(subject), 100).replace("/", "_").replace("\\", "_")
+    return f"{shown or 'attached mail'}.eml"
+
+
+def _body(harvest: _Harvest) -> tuple[str, str | None]:
+    """Return the body as text, and its part outside quote containers where it came from HTML that has some."""
+    plain = "\n\n".join(text for text in harvest.plain if text.strip())
+    if not harvest.html or (plain and not harvest.html_before_plain):
+        return plain[:TEXT_BYTES], None
+    pages = [markup.read(html) for html in harvest.html]
+    text = "\n\n".join((*(page.text for page in pages), *([plain] if plain else [])))
+    own = None
+    if any(page.own is not None for page in pages):
+        own = clean.block("\n\n".join(page.text if page.own is None else page.own for page in pages))
+    return clean.block(text)[:TEXT_BYTES], own
+
+
+def _cannot_read(root: _Part, text: str) -> str:
+    """Return why the text of a whole mail stays closed to us (S/MIME, PGP), or an empty text."""
+    if root.type == "multipart/encrypted" or "-----BEGIN PGP MESSAGE-----" in text:
+        return "encrypted (PGP): cannot be read"
+    if root.type in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        kind = _parameter(root.parameters, "smime-type").lower()
+        return (
+            "signed in one piece (S/MIME): cannot be read"
+            if kind == "signed-data"
+            else ("encrypted (S/MIME): cannot be read")
+        )
+    return ""
+
+
+def _report(parts: list[tuple[str, bytes]]) -> DeliveryReport | None:
+    """Return what a delivery status says (RFC 3464), with the letter that came back; None where there is no status.
+
+    Of several recipients the first failed one counts, and the address as we wrote it, before aliases.
+    """
+    recipients: list[dict[str, str]] = []
+    original = ""
+    for media_type, content in parts:
+        if media_type in _STATUS_TYPES:
+            groups = [_named_fields(group) for group in re.split(rb"\n[ \t\r]{0,80}\n", content[: 4 * FIELD_BYTES])]
+            recipients += [group for group in groups if "final-recipient" in group or "original-recipient" in group]
+        else:
+            found = _IDENTIFIER.search(_named_fields(content).get("message-id", ""))
+            original = original or (found[0] if found else "")
+    if not any(media_type in _STATUS_TYPES for media_type, _ in parts):
+        return None
+    failed = next((group for group in recipients if group.get("action", "").lower() == "failed"), None)
+    group = failed or (recipients[0] if recipients else {})
+    recipient = group.get("original-recipient") or group.get("final-recipient", "")
+    address = recipient.rpartition(";")[2].strip(" <>").lower()
+    return DeliveryReport(
+        recipient=address,
+        action=group.get("action", "").split(" ")[0].lower(),
+        status=group.get("status", "").split(" ")[0],
+        diagnostic=group.get("diagnostic-code", "").partition(";")[2].strip() or group.get("diagnostic-code", ""),
+        original_message_id=original,
+    )
+
+
+def _named_fields(block: bytes) -> dict[str, str]:
+    """Return the first value of each field of a block, by its name in lower case."""
+    fields, _ = _header_block(block, _header_start(block), len(block), [])
+    named: dict[str, str] = {}
+    for name, value in fields:
+        named.setdefault(name.lower(), clean.line(decode.words(value)))
+    return named
+
+
+def _with_fingerprint(mail: Mail) -> Mail:
+    """Return *mail* with its content fingerprint, F2 of reliability.md 3."""
+    digest = hashlib.sha256()
+
+    def add(values: Iterable[str]) -> None:
+        for value in values:
+            digest.update(value.encode("utf-8", "replace") + b"\0")
+
+    add((mail.header("from") or "", mail.header("date") or "", mail.subject, " ".join(mail.text.split())))
+    add(f"{size} {sha256}" for size, sha256 in sorted((item.size, item.sha256) for item in mail.attachments))
+    return replace(mail, content_sha256=digest.hexdigest())

@@ -1,0 +1,124 @@
+"""Reads mail in disposable worker processes, so that the worst mail costs its own reading and nothing else.
+
+A worker has 256 MiB of address space, 5 s of CPU and 20 s of wall time for each mail, an empty environment and no open
+connection.  What dies of its own limit is Unparseable at once: trying again would end the same way.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+from pebble import ProcessExpired, ProcessPool
+
+from supportd.core.model import Mail, Unparseable
+from supportd.core.parse import HEADER_BLOCK_BYTES, envelope, parse
+
+MEMORY_BYTES = 256 * 1024 * 1024
+CPU_SECONDS = 5
+WALL_SECONDS = 20
+# A mail beyond this is known by its headers alone (reliability.md 4.2).
+MESSAGE_BYTES = 15_000_000
+# A worker is replaced after so many mails, before fragments of memory add up to its limit.
+MAILS_PER_WORKER = 200
+
+
+class WorkerDied(Exception):
+    """A worker ended for another reason than its own limits (killed from outside, a fault in a C library)."""
+
+
+class Reader:
+    """A pool of workers around `core.parse`.  Safe to use from several threads; *close* it when done."""
+
+    def __init__(self, workers: int = 2, message_bytes: int = MESSAGE_BYTES) -> None:
+        self._workers = workers
+        self._message_bytes = message_bytes
+        self._lock = threading.Lock()
+        self._pool = self._started()
+
+    def read(self, raw: bytes) -> Mail | Unparseable:
+        """Return the message *raw*, read in a worker.
+
+        Raises:
+            WorkerDied: the worker died, and not of the mail's own limits; the caller counts an attempt.
+        """
+        return self.submit(raw).result()
+
+    def submit(self, raw: bytes) -> Future[Mail | Unparseable]:
+        """Return a future of what `read` would return or raise."""
+        size = len(raw)
+        if size > self._message_bytes:
+            return self._schedule(raw[:HEADER_BLOCK_BYTES], size)
+        return self._schedule(raw, 0)
+
+    def close(self) -> None:
+        """End the workers; what they were reading is given up."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _started(self) -> ProcessPool:
+        # A fork server starts a worker in some 10 ms, with the parser already loaded and nothing of the daemon's
+        # connections in it; fork alone would copy those, and locks that other threads hold.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["__main__", "supportd.core.parse"])
+        return ProcessPool(max_workers=self._workers, max_tasks=MAILS_PER_WORKER, initializer=_confine, context=context)
+
+    def _schedule(self, data: bytes, oversize_bytes: int) -> Future[Mail | Unparseable]:
+        answer: Future[Mail | Unparseable] = Future()
+        with self._lock:
+            try:
+                task = self._pool.schedule(_read, args=(data, oversize_bytes), timeout=WALL_SECONDS)
+            except (RuntimeError, BrokenProcessPool):  # the pool itself is broken: a new one, once
+                self._pool.stop()  # type: ignore[no-untyped-call]
+                self._pool = self._started()
+                task = self._pool.schedule(_read, args=(data, oversize_bytes), timeout=WALL_SECONDS)
+        task.add_done_callback(lambda done: _translate(done, answer))
+        return answer
+
+
+def _translate(done: Future[Mail | Unparseable], answer: Future[Mail | Unparseable]) -> None:
+    """Hand the outcome of a worker on: its limits are an answer, any other death is an exception."""
+    if done.cancelled():
+        answer.set_exception(WorkerDied("the pool was closed"))
+        return
+    error = done.exception()
+    if error is None:
+        answer.set_result(done.result())
+    elif isinstance(error, TimeoutError):
+        answer.set_result(Unparseable(reason=f"reading it takes longer than {WALL_SECONDS} seconds"))
+    elif isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGXCPU:
+        answer.set_result(Unparseable(reason=f"reading it takes more than {CPU_SECONDS} seconds of processor time"))
+    else:
+        died = WorkerDied(f"{type(error).__name__}: {error}")
+        died.__cause__ = error
+        answer.set_exception(died)
+
+
+def _confine() -> None:
+    """Take from a new worker what reading mail does not need (runs in the worker)."""
+    os.environ.clear()  # passwords may stand in it
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold mail
+
+
+def _read(data: bytes, oversize_bytes: int) -> Mail | Unparseable:
+    """Return what *data* says, within the processor time of one mail (runs in the worker)."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    try:
+        return envelope(data, oversize_bytes) if oversize_bytes else parse(data)
+    finally:
+        # Handing the answer over is not the mail's time: to die then would break the pipe that workers share.
+        resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
