@@ -1,0 +1,117 @@
+"""Rehearses keywords on past mail: what would move, what was corrected, what looks wrong in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from supportd.core.model import LEVELS, Rating
+from supportd.core.severity import READ_CHARACTERS, Keywords, find, rate
+from supportd.core.words import Phrase, Words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """One rated mail of the past: *was* is the level it got, *corrected* what a technician made of it, if he did."""
+
+    reference: str
+    subject: str
+    new_text: str
+    sender_address: str
+    was: int
+    corrected: int | None = None
+    automatic: bool = False
+
+    @property
+    def truth(self) -> int:
+        """Return the level that counts: the correction, else what stood uncorrected."""
+        return self.was if self.corrected is None else self.corrected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One mail that the keywords now rate otherwise than then."""
+
+    past: Past
+    rating: Rating
+
+    @property
+    def mends(self) -> bool:
+        """Return whether the new level is what a technician said."""
+        return self.past.corrected == self.rating.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What keywords make of past mail: *confusion* counts mails by (level that counts, level now)."""
+
+    moves: tuple[Move, ...]
+    confusion: Mapping[tuple[int, int], int]
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share of mails whose level now is the level that counts, 0 to 1."""
+        total = sum(self.confusion.values())
+        return sum(count for (truth, now), count in self.confusion.items() if truth == now) / total if total else 0.0
+
+    @property
+    def macro_f1(self) -> float:
+        """Return the mean F1 of the levels that occur, 0 to 1: each level counts alike, however rare."""
+        scores = []
+        for level in LEVELS:
+            right = self.confusion.get((level, level), 0)
+            either = sum(n * ((truth == level) + (now == level)) for (truth, now), n in self.confusion.items())
+            if either:
+                scores.append(2 * right / either)
+        return sum(scores) / len(scores) if scores else 0.0
+
+
+def rehearse(past: Iterable[Past], keywords: Keywords) -> Rehearsal:
+    """Return what *keywords* would make of *past* mail; lazily fed, so that a caller can show how far it is."""
+    moves: list[Move] = []
+    confusion: dict[tuple[int, int], int] = {}
+    for mail in past:
+        rating = rate(mail.subject, mail.new_text, mail.sender_address, keywords, automatic=mail.automatic)
+        confusion[mail.truth, rating.level] = confusion.get((mail.truth, rating.level), 0) + 1
+        if rating.level != mail.was:
+            moves.append(Move(past=mail, rating=rating))
+    return Rehearsal(moves=tuple(moves), confusion=confusion)
+
+
+def lint(keywords: Keywords, past: Iterable[Past] = ()) -> tuple[str, ...]:
+    """Return what looks wrong in a list, a line each: contradicting and doubled keywords, rows that can never decide.
+
+    With *past* mail also the keywords that none of it contains.
+    """
+    problems: list[str] = []
+    known: dict[tuple[frozenset[str], ...], Phrase] = {}
+    for phrase in keywords.phrases:
+        first = known.setdefault(phrase.slots, phrase)
+        if first is phrase or phrase.facet.partition(":")[0] != first.facet.partition(":")[0]:
+            continue
+        if first.facet == phrase.facet:
+            if first.keyword != phrase.keyword:
+                problems.append(f"{phrase.facet}: {phrase.keyword!r} says the same as {first.keyword!r}")
+        else:
+            problems.append(f"{phrase.facet}: {phrase.keyword!r} contradicts {first.facet}: {first.keyword!r}")
+    for number, row in enumerate(keywords.rows):
+        for earlier in keywords.rows[:number]:
+            if set(earlier.unless) <= set(row.unless) and all(
+                any(set(need) <= set(wider) for need in row.needs) for wider in earlier.needs
+            ):
+                problems.append(f"row {row.name!r} never decides: {earlier.name!r} stands before it and asks for less")
+                break
+    used: set[tuple[str, str]] = set()
+    mails = 0
+    for mail in past:
+        mails += 1
+        found = find(Words(mail.subject, mail.new_text[:READ_CHARACTERS]), keywords)
+        used.update((hit.facet, hit.keyword) for hit in found)
+    if mails:
+        listed = dict.fromkeys((phrase.facet, phrase.keyword) for phrase in keywords.phrases)
+        problems.extend(
+            f"{facet}: {keyword!r} is in none of {mails} mails"
+            for facet, keyword in listed
+            if (facet, keyword) not in used
+        )
+    return tuple(problems)

@@ -1,0 +1,505 @@
+"""Decides how serious a mail is: words are evidence for facets, and a table of facets gives the level.
+
+The steps, in code order:
+
+1. A keyword is a line such as ``whole/entire school``; :func:`compile_keywords` turns all of them into one index.
+2. The subject and the new text become words, each with its stem, its sentence and its clause.
+3. One walk over the words finds every keyword.
+4. Negation, questions of the kind "what if", planned work and "sorted now" take hits back or turn them round.
+5. What is said of a service is tied to it: ``lost:internet``, ``works:internet``, ``slow:network``.
+6. The first row of the table whose facets are all there decides; where none is, the level is the default.
+
+Every loop is bounded by the length of the text; nothing that a technician writes becomes a regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from supportd.core.model import DEFAULT_LEVEL, LEVELS, Evidence, Rating
+from supportd.core.words import Phrase, Words, number_of, phrase_end, slots_of, stem
+
+DEFAULT_ROW = "default"
+# A call for help fits in this many times over; what is longer is a log that somebody pasted in.
+READ_CHARACTERS = 20_000
+# "The internet in the small building by the gate is down": a state further off than this speaks of something else.
+STATE_REACH = 11
+# A contrast ("but", "while") and a comma make the distance longer, in words.
+BREAK_COST, COMMA_COST = 7, 1
+NEGATION_REACH = 3
+# "I don't think the server is really down": a verb of thinking carries its negation to the end of the clause.
+OPINION_REACH = 9
+# So many places in one sentence are the sender's way to say "everywhere": "Y2, Y5 and the office".
+PLACES_FOR_SCHOOL = 3
+# Nothing but the backbone takes so many services with it.
+SEVERAL = 3
+# A label and a value on a line: the writing of a machine.
+MACHINE_LINES = 3
+
+_MACHINE_LINE = re.compile(r"^[ \t]*[A-Za-z][A-Za-z0-9 /_-]{1,30}[:=][ \t]*\S", re.MULTILINE)
+# "I don't think".
+_OPINIONS = frozenset(("think", "believ", "suppos", "expect", "imagin"))
+_NEGATORS = frozenset((
+    "not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "without", "cannot", "hardly", "barely",
+    "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "cant", "couldnt", "wont", "wouldnt", "havent",
+    "hasnt", "hadnt", "aint", "zero", "0",
+))
+_QUESTION_WORDS = frozenset((
+    "how", "what", "which", "who", "when", "where", "why", "is", "are", "do", "does", "did", "can", "could",
+    "would", "will", "should", "has", "have", "any",
+))
+_PERSONAL = frozenset(("i", "we", "my", "our", "me", "us", "thanks", "thank", "hi", "hello", "please", "i'm", "i've"))
+_NUMBER_KEYS = frozenset(("#one", "#few", "#many"))
+_SEVERAL_KEYS = frozenset(("#few", "#many"))
+# Places of a school besides its classes.
+_PLACES = frozenset((
+    "office", "hall", "nursery", "reception", "library", "staffroom", "kitchen", "suite", "infants", "juniors",
+    "gym", "studio", "church", "corridor",
+))
+_TIES = {"state:down": "lost", "state:ok": "works", "state:slow": "slow"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the table: all of *needs* (each a choice of facets) and none of *unless* give *level*."""
+
+    name: str
+    level: int
+    needs: tuple[tuple[str, ...], ...]
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keywords:
+    """The compiled keyword list and table; immutable, and fit for any number of mails."""
+
+    names: Mapping[int, str]
+    rows: tuple[Row, ...]
+    fillers: frozenset[str]
+    machines: frozenset[str]
+    team: frozenset[str]
+    vital: frozenset[str]
+    index: Mapping[str, tuple[Phrase, ...]] = field(repr=False)
+    phrases: tuple[Phrase, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One facet found in the text: word numbers *start* to *end* (exclusive), and the keyword that found it."""
+
+    facet: str
+    start: int
+    end: int
+    keyword: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """All that was found in one mail, before the table is asked."""
+
+    words: Words
+    hits: tuple[Hit, ...]
+    withdrawn: tuple[tuple[Hit, str], ...]
+    facets: Mapping[str, tuple[Hit, ...]]
+
+
+def compile_keywords(
+    facets: Mapping[str, Sequence[str]],
+    rows: Iterable[Row],
+    *,
+    names: Mapping[int, str],
+    groups: Mapping[str, Collection[str]] | None = None,
+    fillers: Collection[str] = (),
+    machines: Collection[str] = (),
+    team: Collection[str] = (),
+    vital: Collection[str] = (),
+) -> Keywords:
+    """Return the compiled form of a keyword list (facet -> keywords) and its table.
+
+    A keyword is words with spaces between: ``a/b`` is a choice, ``word?`` may be absent, ``..`` is up to four words of
+    any kind, ``<group>`` any word of that group; in double quotes it is exact.  The groups ``<one> <few> <many>
+    <number>`` (1, 2 to 4, 5 and more, any) and ``<room>`` (a class or year) are always there.
+
+    Raises:
+        ValueError: keywords cannot be read (empty, begins or ends with a gap, unknown group), or a row's level is none
+            of 1 to 6; all of them, a line each.
+    """
+    problems: list[str] = []
+    phrases: list[Phrase] = []
+    for facet, keywords in facets.items():
+        for keyword in keywords:
+            try:
+                phrases.extend(
+                    Phrase(keyword=keyword, facet=facet, slots=slots) for slots in slots_of(keyword, groups or {})
+                )
+            except ValueError as error:
+                problems.append(f"{facet}: {keyword!r} {error}")
+    rows = tuple(rows)
+    problems.extend(f"row {row.name!r}: level {row.level} is none of 1 to 6" for row in rows if row.level not in LEVELS)
+    if problems:
+        raise ValueError("\n".join(problems))
+    index: dict[str, list[Phrase]] = {}
+    for phrase in phrases:
+        for key in phrase.slots[0]:
+            index.setdefault(key, []).append(phrase)
+    return Keywords(
+        names=dict(names),
+        rows=rows,
+        fillers=frozenset(stem(word) for word in fillers),
+        machines=frozenset(word.lower() for word in machines),
+        team=frozenset(word.lower() for word in team),
+        vital=frozenset(vital),
+        index={key: tuple(found) for key, found in index.items()},
+        phrases=tuple(phrases),
+    )
+
+
+def rate(
+    subject: str, new_text: str, sender_address: str, keywords: Keywords, *, automatic: bool = False
+) -> Rating:
+    """Return the severity of a mail with its reasons; *new_text* is free of quotes, signature and footer.
+
+    *automatic*: screening knows already that a machine wrote it.
+    """
+    return _decide(read(subject, new_text, sender_address, keywords, automatic=automatic), keywords)
+
+
+def _decide(reading: Reading, keywords: Keywords) -> Rating:
+    row = next((row for row in keywords.rows if _fits(row, reading.facets)), None)
+    level = row.level if row else DEFAULT_LEVEL
+    facets = _chosen(row, reading.facets) if row else list(reading.facets)
+    chosen = [hit for facet in facets for hit in reading.facets[facet]]
+    seen: dict[tuple[int, int, str], Evidence] = {}
+    for hit in sorted(chosen, key=lambda hit: (hit.start, hit.end, hit.facet)):
+        seen.setdefault((hit.start, hit.end, hit.facet), _evidence(hit, reading.words))
+    lost = [hit.facet.partition(":")[2] for hit in chosen if hit.facet.startswith(("lost:", "slow:"))]
+    return Rating(
+        level=level,
+        name=keywords.names.get(level, str(level)),
+        evidence=tuple(seen.values()),
+        row=row.name if row else DEFAULT_ROW,
+        service=lost[0] if lost else "",
+    )
+
+
+def _fits(row: Row, facets: Mapping[str, tuple[Hit, ...]]) -> bool:
+    return all(any(facet in facets for facet in need) for need in row.needs) and not any(
+        facet in facets for facet in row.unless
+    )
+
+
+def _chosen(row: Row, facets: Mapping[str, tuple[Hit, ...]]) -> list[str]:
+    return [facet for need in row.needs for facet in need if facet in facets]
+
+
+def _evidence(hit: Hit, words: Words) -> Evidence:
+    if hit.start >= hit.end:
+        return Evidence(words=hit.keyword, field="from", facet=hit.facet)
+    text = words.text[words.spans[hit.start][0] : words.spans[hit.end - 1][1]]
+    field = "subject" if hit.end <= words.body_at else "body"
+    return Evidence(words=" ".join(text.split()), field=field, facet=hit.facet)
+
+
+def read(
+    subject: str, new_text: str, sender_address: str, keywords: Keywords, *, automatic: bool = False
+) -> Reading:
+    """Return all that is found in a mail: hits in force, hits taken back with the reason, and the facets they make."""
+    words = Words(subject, new_text[:READ_CHARACTERS])
+    found = _without_contained(find(words, keywords))
+    hits, withdrawn = _settle(words, found)
+    facets: dict[str, list[Hit]] = {}
+    for hit in (*hits, *_sender(words, sender_address, keywords, automatic), *_counted(words)):
+        facets.setdefault(hit.facet, []).append(hit)
+    for hit in _tie(words, hits):
+        facets.setdefault(hit.facet, []).append(hit)
+    lost = [facet for facet in facets if facet.startswith("lost:") and facet[5:] in keywords.vital]
+    if len(lost) >= SEVERAL:
+        facets["lost:several"] = [hit for facet in lost for hit in facets[facet]]
+    return Reading(
+        words=words, hits=hits, withdrawn=withdrawn, facets={facet: tuple(found) for facet, found in facets.items()}
+    )
+
+
+def find(words: Words, keywords: Keywords) -> list[Hit]:
+    """Return every keyword hit, by start."""
+    index, stems, exact = keywords.index, words.stems, words.exact
+    hits: list[Hit] = []
+    for at in range(len(stems)):
+        for phrase in (*index.get(stems[at], ()), *index.get(exact[at], ())):
+            end = phrase_end(phrase.slots, at, words, keywords.fillers)
+            if end:
+                hits.append(Hit(facet=phrase.facet, start=at, end=end, keyword=phrase.keyword))
+    return hits
+
+
+def _without_contained(hits: list[Hit]) -> list[Hit]:
+    """Return *hits* without those inside a longer one of the same dimension, or of ``ignore``."""
+    reach: dict[str, tuple[int, int]] = {}
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
+        dimension = hit.facet.partition(":")[0]
+        if hit.end <= reach.get("ignore", (0, 0))[1]:
+            continue
+        start, end = reach.get(dimension, (0, 0))
+        if hit.end <= end and (hit.start, hit.end) != (start, end):
+            continue
+        if hit.end > end:
+            reach[dimension] = (hit.start, hit.end)
+        kept.append(hit)
+    return [hit for hit in kept if hit.facet != "ignore"]
+
+
+def _settle(words: Words, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], tuple[tuple[Hit, str], ...]]:
+    """Return the hits in force, and those taken back each with its reason."""
+    supposed = {words.sentences[hit.start] for hit in hits if hit.facet == "state:hypothetical"}
+    planned = {words.sentences[hit.start] for hit in hits if hit.facet == "state:planned"}
+    turned: list[Hit] = []
+    withdrawn: list[tuple[Hit, str]] = []
+    for hit in hits:
+        dimension, _, value = hit.facet.partition(":")
+        sentence = words.sentences[hit.start]
+        if dimension in ("state", "scope", "harm") and value not in ("hypothetical", "planned"):
+            if sentence in supposed:
+                withdrawn.append((hit, "only supposed"))
+                continue
+            if sentence in planned:
+                withdrawn.append((hit, "only planned"))
+                continue
+            if _negated(words, hit):
+                opposite = {"state:down": "state:ok", "state:ok": "state:down", "state:slow": "state:ok"}.get(hit.facet)
+                if opposite is None:
+                    withdrawn.append((hit, "denied"))
+                    continue
+                hit = Hit(facet=opposite, start=hit.start, end=hit.end, keyword=hit.keyword)
+        turned.append(hit)
+    return _without_the_past(words, turned, withdrawn)
+
+
+def _without_the_past(
+    words: Words, hits: Sequence[Hit], withdrawn: list[tuple[Hit, str]]
+) -> tuple[tuple[Hit, ...], tuple[tuple[Hit, str], ...]]:
+    """Return the hits without troubles that a later "sorted now" ends, unless they are said to be back."""
+    relapsed_at = max((hit.start for hit in hits if hit.facet == "state:relapsed"), default=-1)
+    restored = [hit for hit in hits if hit.facet == "state:restored" and hit.start > relapsed_at]
+    last = restored[-1] if restored else None
+    kept: list[Hit] = []
+    for hit in hits:
+        if hit.facet == "state:restored" and hit.start <= relapsed_at:
+            withdrawn.append((hit, "it came back"))
+        elif (
+            last is not None
+            and hit.facet in ("state:down", "state:slow")
+            and hit.start < last.start
+            and not (
+                words.sentences[hit.start] == words.sentences[last.start]
+                and words.breaks[hit.start] != words.breaks[last.start]
+            )
+        ):
+            withdrawn.append((hit, "over since"))
+        else:
+            kept.append(hit)
+    return tuple(kept), tuple(withdrawn)
+
+
+def _is_negator(word: str) -> bool:
+    return word in _NEGATORS or word.endswith("n't")
+
+
+def _negated(words: Words, hit: Hit) -> bool:
+    """Return whether a negation before the hit, in its clause, speaks of it; a keyword's own does not count."""
+    at = hit.start
+    for position in range(at - 1, max(at - OPINION_REACH, 0) - 1, -1):
+        if (
+            words.sentences[position] != words.sentences[at]
+            or words.breaks[position] != words.breaks[at]
+            or words.commas[position] != words.commas[at]
+        ):
+            return False
+        word = words.words[position]
+        if not _is_negator(word):
+            continue
+        after = words.words[position + 1]
+        if after in ("just", "only", "sure", "merely", "simply", "longer"):
+            if after == "longer" and at - position <= NEGATION_REACH:
+                return True
+            continue
+        reach = NEGATION_REACH
+        if words.stems[position + 1] in _OPINIONS:
+            reach = OPINION_REACH
+        elif word in ("none", "nobody", "nothing", "neither", "never"):
+            reach = 2 * NEGATION_REACH
+        if at - position <= reach:
+            return True
+    return False
+
+
+def _tie(words: Words, hits: Sequence[Hit]) -> Iterable[Hit]:
+    """Yield what is said of each service by the nearest state in its sentence; a contrast or a comma adds distance."""
+    states: dict[int, list[tuple[int, str, Hit | None]]] = {}
+    services = [hit for hit in hits if hit.facet.startswith("service:")]
+    for hit in hits:
+        if hit.facet in _TIES:
+            states.setdefault(words.sentences[hit.start], []).append((hit.start, _TIES[hit.facet], hit))
+            if hit.facet != "state:ok":
+                yield Hit(facet="fault", start=hit.start, end=hit.end, keyword=hit.keyword)
+    for hit in services:
+        missing = _missing(words, hit)
+        if missing is not None:
+            states.setdefault(words.sentences[hit.start], []).append((missing, "lost", None))
+            yield Hit(facet="fault", start=missing, end=hit.end, keyword=hit.keyword)
+    for hit in services:
+        near = states.get(words.sentences[hit.start])
+        if not near:
+            continue
+        cost, tie, state = min(
+            ((_distance(words, hit, position), tie, state) for position, tie, state in near), key=lambda item: item[0]
+        )
+        if cost <= STATE_REACH:
+            facet = f"{tie}:{hit.facet[8:]}"
+            yield Hit(facet=facet, start=hit.start, end=hit.end, keyword=hit.keyword)
+            if state is not None:
+                yield Hit(facet=facet, start=state.start, end=state.end, keyword=state.keyword)
+
+
+def _distance(words: Words, hit: Hit, position: int) -> int:
+    first, last = sorted((position, hit.start))
+    return (
+        last
+        - first
+        + BREAK_COST * (words.breaks[last] - words.breaks[first])
+        + COMMA_COST * (words.commas[last] - words.commas[first])
+    )
+
+
+def _missing(words: Words, hit: Hit) -> int | None:
+    """Return where "no", "without" or "lost" stands just before the service, or None."""
+    for position in range(hit.start - 1, max(hit.start - 1 - NEGATION_REACH, -1), -1):
+        if words.sentences[position] != words.sentences[hit.start]:
+            return None
+        word = words.words[position]
+        if word in ("no", "without", "lost", "losing", "0", "zero"):
+            return position
+        if word not in ("the", "any", "our", "or", "all", "and", "working", "main", "its", "their", "whole"):
+            return None
+    return None
+
+
+def _counted(words: Words) -> Iterable[Hit]:
+    """Yield what numbers say: "11 of 14", and one sentence that names many places."""
+    for position, key in enumerate(words.stems):
+        if key not in _SEVERAL_KEYS:
+            continue
+        for other in range(position + 2, min(position + 5, len(words.stems))):
+            if words.stems[other] not in _SEVERAL_KEYS or "of" not in words.words[position:other]:
+                continue
+            part, whole = number_of(words.words[position]), number_of(words.words[other])
+            if whole >= 5 and part * 2 >= whole and words.sentences[position] == words.sentences[other]:
+                facet = "scope:all" if part == whole else "scope:most"
+                yield Hit(facet=facet, start=position, end=other + 1, keyword="so many of so many")
+            break
+    places: dict[int, dict[str, int]] = {}
+    for position, key in enumerate(words.stems):
+        word = words.words[position]
+        if key in _NUMBER_KEYS and position and words.words[position - 1] in ("yr", "year", "years", "y"):
+            word = "y" + word
+        elif key != "#room" and word not in _PLACES:
+            continue
+        places.setdefault(words.sentences[position], {}).setdefault(word, position)
+    for named in places.values():
+        if len(named) >= PLACES_FOR_SCHOOL:
+            first, last = min(named.values()), max(named.values())
+            yield Hit(facet="scope:places", start=first, end=last + 1, keyword="many places")
+
+
+def _is_machine(part: str, machines: Collection[str]) -> bool:
+    """Return whether a *part* of an address is a machine's word, or begins or ends with a long one ("hypervwatch")."""
+    return part in machines or any(len(word) > 4 and (part.startswith(word) or part.endswith(word)) for word in machines)
+
+
+def _reads_like_a_machine(words: Words) -> bool:
+    """Return whether the text is labels with values and nobody in it says "I", "we" or "thanks"."""
+    if not _PERSONAL.isdisjoint(words.words):
+        return False
+    return sum(1 for _ in _MACHINE_LINE.finditer(words.text)) >= MACHINE_LINES
+
+
+def _sender(words: Words, address: str, keywords: Keywords, automatic: bool) -> Iterable[Hit]:
+    """Yield who writes: the IT team, a machine, or a person."""
+    address = address.lower()
+    parts = [part for part in re.split(r"[^a-z0-9]+", address) if part]
+    local = address.partition("@")[0]
+    if address in keywords.team or local in keywords.team:
+        facet = "sender:team"
+    elif automatic or any(_is_machine(part, keywords.machines) for part in parts) or _reads_like_a_machine(words):
+        facet = "sender:machine"
+    else:
+        facet = "sender:person"
+    yield Hit(facet=facet, start=0, end=0, keyword=address)
+    for sentence in words.questions:
+        first = words.starts.get(sentence, -1)
+        if first >= 0 and any(word in _QUESTION_WORDS for word in words.words[first : first + 3]):
+            yield Hit(facet="kind:asks", start=first, end=min(first + 3, len(words.words)), keyword="?")
+
+
+def explain(
+    subject: str, new_text: str, sender_address: str, keywords: Keywords, *, automatic: bool = False
+) -> tuple[str, ...]:
+    """Return lines that tell why a mail got its level, and what would have made it a level higher or lower."""
+    reading = read(subject, new_text, sender_address, keywords, automatic=automatic)
+    rating = _decide(reading, keywords)
+    lines = [f"level {rating.level}, {rating.name}: {_row_told(rating.row, keywords)}"]
+    if not reading.hits:
+        lines.append("no keyword was found")
+    lines.append("found:")
+    width = max((len(facet) for facet in reading.facets), default=0)
+    for facet in sorted(reading.facets):
+        words = dict.fromkeys(_shown(_evidence(hit, reading.words)) for hit in reading.facets[facet])
+        lines.append(f"  {facet:<{width}}  {', '.join(words)}")
+    if reading.withdrawn:
+        lines.append("taken back:")
+        for hit, reason in reading.withdrawn:
+            lines.append(f"  {hit.facet:<{width}}  {_shown(_evidence(hit, reading.words))}: {reason}")
+    for word, levels in (("higher", range(rating.level - 1, 0, -1)), ("lower", range(rating.level + 1, 7))):
+        nearest = _nearest(reading, keywords, rating, levels)
+        lines.append(f"{word}: {nearest}" if nearest else f"{word}: there is no such level")
+    return tuple(lines)
+
+
+def _shown(evidence: Evidence) -> str:
+    return f'"{evidence.words}" ({evidence.field})'
+
+
+def _row_told(name: str, keywords: Keywords) -> str:
+    number = next((number for number, row in enumerate(keywords.rows, start=1) if row.name == name), None)
+    if number is None:
+        return "no row of the table fits, so it is the default"
+    row = keywords.rows[number - 1]
+    needs = " and ".join(" or ".join(need) for need in row.needs)
+    return f'row {number} of the table, "{name}" ({needs}{", unless " + " or ".join(row.unless) if row.unless else ""})'
+
+
+def _nearest(reading: Reading, keywords: Keywords, rating: Rating, levels: Iterable[int]) -> str:
+    """Return the row of the next level with such rows that lacks least, and what it lacks."""
+    before = len(keywords.rows)
+    for number, row in enumerate(keywords.rows):
+        if row.name == rating.row:
+            before = number
+    for level in levels:
+        options = []
+        for number, row in enumerate(keywords.rows):
+            if row.level != level:
+                continue
+            changes = [f"with {' or '.join(need)}" for need in row.needs if not any(f in reading.facets for f in need)]
+            changes += [f"without {facet}" for facet in row.unless if facet in reading.facets]
+            if number > before:
+                changes.append(f'without what makes "{rating.row}"')
+            options.append((len(changes), number, f'level {level} ("{row.name}") {" and ".join(changes)}'))
+        if options:
+            return min(options)[2]
+        if level == DEFAULT_LEVEL:
+            return f'level {level} (the default) without what makes "{rating.row}"'
+    return ""
+
+
