@@ -19,7 +19,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import css_inline
 from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined, Template, TemplateError, pass_context
@@ -28,7 +27,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from supportd import message
 from supportd.core import clean
+from supportd.core.commands import HELP
+from supportd.core.hours import Hours
 from supportd.core.model import Address, Attachment, Deadlines, Letter, Ticket
+from supportd.core.sla import Immediate, Policy
 from supportd.message import Content, Head, Picture
 
 # Gmail cuts a letter off at 102 KB; what is longer than this is cut by us, and goes along whole as a file.
@@ -74,20 +76,15 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Whether IT is there: open until *closes_at*, or closed until *opens_at*; None where the calendar ends first."""
+    """Whether IT is there: open until *closes_at*, or closed until *opens_at*; None where the calendar ends first.
+
+    *why_closed* is what the calendar says of the date ("half term (Autumn 2026)"), empty outside the hours of a day.
+    """
 
     is_open: bool
     closes_at: datetime | None = None
     opens_at: datetime | None = None
-    why_closed: str = ""  # "half term", "Christmas holiday", "Boiler failure"; empty: outside the hours
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Targets:
-    """The two targets in the words of the published page ("immediate", "1 hour"); empty where there is none."""
-
-    response: str = ""
-    resolution: str = ""
+    why_closed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +184,15 @@ class Composer:
     def __init__(
         self,
         *,
-        zone: ZoneInfo,
+        hours: Hours,
+        policy: Policy,
         support: Address,
         school: str,
         staff_domains: Sequence[str] = (),
         templates: Path | None = None,
     ) -> None:
-        self._zone = zone
+        self._hours = hours
+        self._policy = policy
         self._support = dataclasses.replace(support, name=support.name or f"{school} IT support")
         self._school = school
         self._staff_domains = frozenset(domain.casefold() for domain in staff_domains)
@@ -210,9 +209,7 @@ class Composer:
         self,
         envelope: Envelope,
         ticket: Ticket,
-        service: Service,
         *,
-        targets: Targets | None = None,
         incident: Incident | None = None,
         outsider: bool = False,
     ) -> Letter:
@@ -225,8 +222,6 @@ class Composer:
             envelope,
             _without_content(ticket) if outsider else ticket,
             auto_submitted="auto-replied",
-            service=service,
-            targets=targets or Targets(),
             incident=incident,
             outsider=outsider,
         )
@@ -245,13 +240,10 @@ class Composer:
         ticket: Ticket,
         *,
         promised: Deadlines,
-        targets: Targets | None = None,
         reason: str = "",
     ) -> Letter:
         """Return the change of what we promised; the ticket holds the deadlines now in force."""
-        return self._letter(
-            "correction", envelope, ticket, promised=promised, targets=targets or Targets(), reason=reason
-        )
+        return self._letter("correction", envelope, ticket, promised=promised, reason=reason)
 
     def resolution(
         self, envelope: Envelope, ticket: Ticket, *, text: str = "", author: str = "", closes_at: datetime | None = None
@@ -273,7 +265,6 @@ class Composer:
         self,
         envelope: Envelope,
         ticket: Ticket,
-        service: Service,
         *,
         explanation: Sequence[str] = (),
         warnings: Sequence[str] = (),
@@ -293,16 +284,15 @@ class Composer:
             guarded=True,
             text=ticket.text,
             attachments=attachments,
-            service=service,
             explanation=explanation,
             warnings=warnings,
             incident=incident,
             repeat=repeat,
         )
 
-    def alerts(self, envelope: Envelope, items: Sequence[Item], service: Service) -> Letter:
+    def alerts(self, envelope: Envelope, items: Sequence[Item]) -> Letter:
         """Return many new tickets folded into one letter."""
-        return self._letter("alerts", envelope, None, items=_shown(items), service=service)
+        return self._letter("alerts", envelope, None, items=_shown(items))
 
     def relay(
         self,
@@ -328,21 +318,13 @@ class Composer:
             warnings=warnings,
         )
 
-    def reminder(
-        self, envelope: Envelope, ticket: Ticket, *, clock: str, step: str, due_at: datetime, service: Service
-    ) -> Letter:
+    def reminder(self, envelope: Envelope, ticket: Ticket, *, clock: str, step: str, due_at: datetime) -> Letter:
         """Return one reminder.  *clock* is response or resolution; *step* is half, soon, due, overdue or daily."""
-        return self._letter(
-            "reminder", envelope, ticket, guarded=True, clock=clock, step=step, due_at=due_at, service=service
-        )
+        return self._letter("reminder", envelope, ticket, guarded=True, clock=clock, step=step, due_at=due_at)
 
-    def escalation(
-        self, envelope: Envelope, ticket: Ticket, *, clock: str, step: str, due_at: datetime, service: Service
-    ) -> Letter:
+    def escalation(self, envelope: Envelope, ticket: Ticket, *, clock: str, step: str, due_at: datetime) -> Letter:
         """Return the same to the IT lead, from the third step on."""
-        return self._letter(
-            "escalation", envelope, ticket, guarded=True, clock=clock, step=step, due_at=due_at, service=service
-        )
+        return self._letter("escalation", envelope, ticket, guarded=True, clock=clock, step=step, due_at=due_at)
 
     def mistake(self, envelope: Envelope, ticket: Ticket | None, *, problems: Sequence[str], text: str = "") -> Letter:
         """Return what was wrong with a command and how to write it; *text* is what he had written."""
@@ -354,7 +336,7 @@ class Composer:
 
     def confirmation(self, envelope: Envelope, *, commands: Sequence[str], subject: str) -> Letter:
         """Return the question whether a technician wrote *commands*; his reply to it carries the proof."""
-        return self._letter("confirmation", envelope, None, commands=commands, about=subject)
+        return self._letter("confirmation", envelope, None, asked=commands, about=subject)
 
     def notice(
         self, envelope: Envelope, ticket: Ticket | None = None, *, title: str, lines: Sequence[str] = ()
@@ -381,9 +363,9 @@ class Composer:
         """Return a week's attainment."""
         return self._letter("report", envelope, None, report=report, pictures=_chart(report))
 
-    def heartbeat(self, envelope: Envelope, *, open_tickets: int, service: Service) -> Letter:
+    def heartbeat(self, envelope: Envelope, *, open_tickets: int) -> Letter:
         """Return one line that says that the service is alive."""
-        return self._letter("heartbeat", envelope, None, open_tickets=open_tickets, service=service)
+        return self._letter("heartbeat", envelope, None, open_tickets=open_tickets)
 
     def health(self, envelope: Envelope, *, title: str, lines: Sequence[str] = (), cure: str = "") -> Letter:
         """Return a problem of the service itself, and its cure."""
@@ -423,14 +405,18 @@ class Composer:
             "school": self._school,
             "support": self._support,
             "ticket": ticket,
-            "zone": self._zone,
+            "service": service_at(self._hours, envelope.now),
+            "levels": self._policy.levels,
+            "commands": tuple(HELP.items()),
+            "zone": self._hours.zone,
             "is_external": ticket is not None and self._is_external(ticket.requester),
+            "immediate": ticket is not None and self._is_immediate(ticket.level),
             **values,
         }
         rendered = self._wording.render(name, context)
         head = Head(
             message_id=envelope.message_id,
-            date=envelope.now.astimezone(self._zone),
+            date=envelope.now.astimezone(self._hours.zone),
             sender=self._support,
             to=envelope.recipient,
             reply_to=reply_to,
@@ -449,8 +435,19 @@ class Composer:
             priority=_PRIORITIES.get(name, 5),
         )
 
+    def _is_immediate(self, level: int) -> bool:
+        return any(row.level == level and isinstance(row.response, Immediate) for row in self._policy.levels)
+
     def _is_external(self, address: Address) -> bool:
         return bool(self._staff_domains) and address.domain.casefold() not in self._staff_domains
+
+
+def service_at(hours: Hours, at: datetime) -> Service:
+    """Return whether the service is open at *at*, until when, or when it opens again."""
+    if hours.is_open(at):
+        return Service(is_open=True, closes_at=hours.closing(at))
+    why = hours.day(hours.local(at).date()).closed_by
+    return Service(is_open=False, opens_at=hours.next_open(at), why_closed=why)
 
 
 class _Wording:
@@ -475,7 +472,7 @@ class _Wording:
     def _render(self, environment: ImmutableSandboxedEnvironment, name: str, context: Mapping[str, object]) -> Content:
         subject, text = _split_subject(_bounded(environment.get_template(f"{name}.txt"), context))
         html = _bounded(environment.get_template(f"{name}.html"), {**context, "subject": subject})
-        return Content(subject=subject, text=_wrapped(text), html=self._styles.inline(html))
+        return Content(subject=subject, text=_wrapped(clean.block(text)), html=self._styles.inline(clean.block(html)))
 
 
 def _environment(loader: Any) -> ImmutableSandboxedEnvironment:

@@ -19,7 +19,7 @@ from email.header import Header
 from email.message import Message
 from email.policy import compat32
 
-from supportd.core import clean
+from supportd.core import addresses, clean
 from supportd.core.model import Address, Attachment
 from supportd.errors import Refused
 
@@ -33,11 +33,6 @@ _ENCODED_LINE_LIMIT = 76
 _REFERENCES_KEPT_LAST = 8
 _REFERENCES_LIMIT = 900
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{3,400}>")
-# A dot-atom before a host name (RFC 5321 4.1.2); quoted local parts are lawful, and used by attackers only.
-_ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~][A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{0,63}@"
-    r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9-]{1,63}){0,8}"
-)
 # Types that a mail program shows without running anything; every other file travels as octets (no .html, no .svg).
 _PLAIN_TYPES = frozenset(
     {
@@ -92,11 +87,12 @@ class Head:
 def checked_address(address: str) -> str:
     """Return *address* if it is a plain ``local@domain`` that may enter an envelope and a header field.
 
+    A leading hyphen is lawful, and an option to a server that hands mail to a command line.
+
     Raises:
         Refused: It is anything else (controls, spaces, a quoted local part, other scripts, more than 254 characters).
     """
-    local, _, _ = address.rpartition("@")
-    if len(address) > 254 or not _ADDRESS.fullmatch(address) or ".." in local or local.endswith("."):
+    if len(address) > 254 or address.startswith("-") or not addresses.is_plain(address):
         raise Refused(f"not an address that mail can be sent to: {clean.line(address, 80)!r}")
     return address
 
