@@ -36,8 +36,9 @@ class Reader:
     """A pool of workers around `core.parse`.  Safe to use from several threads; *close* it when done."""
 
     def __init__(self, workers: int = 2, message_bytes: int = MESSAGE_BYTES) -> None:
+        self.message_bytes = message_bytes
+        self.header_bytes = HEADER_BLOCK_BYTES
         self._workers = workers
-        self._message_bytes = message_bytes
         self._lock = threading.Lock()
         self._pool = self._started()
 
@@ -51,10 +52,13 @@ class Reader:
 
     def submit(self, raw: bytes) -> Future[Mail | Unparseable]:
         """Return a future of what `read` would return or raise."""
-        size = len(raw)
-        if size > self._message_bytes:
-            return self._schedule(raw[:HEADER_BLOCK_BYTES], size)
+        if len(raw) > self.message_bytes:
+            return self.submit_envelope(raw, len(raw))
         return self._schedule(raw, 0)
+
+    def submit_envelope(self, headers: bytes, size: int) -> Future[Mail | Unparseable]:
+        """Return a future of the Mail for an oversize message: *headers* are its beginning, *size* is in bytes."""
+        return self._schedule(headers[: self.header_bytes], size)
 
     def close(self) -> None:
         """End the workers; what they were reading is given up."""
