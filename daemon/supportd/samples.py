@@ -120,6 +120,9 @@ _STRANGE = {
     ),
 }
 
+# The letters that look different at another hour, of another level, or about another person.
+_VARIED = ("acknowledgement", "alert", "digest")
+
 NAMES = (
     "acknowledgement",
     "alert",
@@ -162,6 +165,14 @@ def every(composer: Composer, hours: Hours, policy: Policy, now: datetime) -> It
     yield from _of_a_ticket(composer, replace(plain, restricted=True), at, "restricted")
     yield from _of_a_ticket(composer, replace(plain, verified=False), at, "unverified")
     yield from _of_the_desk(composer, plain, at, "open")
+
+
+def showcase(composer: Composer, hours: Hours, policy: Policy, now: datetime) -> Iterator[Sample]:
+    """Yield of :func:`every` what a person wants to look at: each letter, and those that vary in their variants."""
+    for sample in every(composer, hours, policy, now):
+        kind, _, how = sample.name.partition("-")
+        if how.endswith("3-open") or how == "open" or (kind in _VARIED and how.count("-") < 2):
+            yield sample
 
 
 def _moments(hours: Hours, now: datetime) -> dict[str, datetime]:
