@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from supportd.core import addresses
 from supportd.core.model import LEVELS, Address
 
 # A reply starts with a few commands; a list of hundreds is not one a person wrote.
@@ -312,26 +313,9 @@ def _address(value: str) -> str | _Problem:
     for sign in "<>[]()\"'":
         value = value.replace(sign, " ")
     found = {part.removeprefix("mailto:").casefold() for part in value.split() if "@" in part}
-    if len(found) == 1 and is_plain_address(candidate := found.pop()):
+    if len(found) == 1 and addresses.is_plain(candidate := found.pop()):
         return candidate
     return _Problem(text=f'"{_short(value)}" is not one address', example=HELP[Verb.FOR].example)
-
-
-def is_plain_address(text: str) -> bool:
-    """Return whether *text* is ``dot-atom@domain`` in ASCII, as we may put it into an envelope (RFC 5321 4.1.2)."""
-    local, _, domain = text.rpartition("@")
-    if not text.isascii() or not 1 <= len(local) <= 64 or not 3 <= len(domain) <= 253:
-        return False
-    atoms = local.split(".")
-    labels = domain.split(".")
-    return (
-        all(atom and all(char.isalnum() or char in "!#$%&'*+/=?^_`{|}~-" for char in atom) for atom in atoms)
-        and len(labels) >= 2
-        and all(
-            label and len(label) <= 63 and label[0] != "-" != label[-1] and label.replace("-", "").isalnum()
-            for label in labels
-        )
-    )
 
 
 def _technician(value: str, words: Vocabulary) -> str | _Problem:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from supportd.core.commands import is_plain_address
+from supportd.core import addresses
 from supportd.core.model import Address, AttachmentKind, Mail
 
 # The header block of an attached original stands at its top; reliability.md 4.2 caps it at 256 kB.
@@ -74,8 +74,8 @@ def _author(value: str) -> Address | None:
     text = value
     for sign in "<>[]()\"',;*":
         text = text.replace(sign, " ")
-    addresses = {word.removeprefix("mailto:").lower() for word in text.split() if "@" in word}
-    if len(addresses) != 1 or not is_plain_address(address := addresses.pop()):
+    found = {word.removeprefix("mailto:").lower() for word in text.split() if "@" in word}
+    if len(found) != 1 or not addresses.is_plain(address := found.pop()):
         return None
     name = value.partition("<")[0].partition("[")[0].strip(" \"'*")
     return Address(address=address, name="" if "@" in name else name)

@@ -2,11 +2,11 @@
 
 The rules, in code order:
 
-1. No From field that the strict grammar accepts: unverified, whatever else the mail says.
+1. Not exactly one From field with one plain address in it: unverified, whatever else the mail says.
 2. Profile ``none``: an address of a staff domain is taken at its word; everybody else is unverified.
 3. Profile ``microsoft365``: mail that never left the tenant is vouched for by Exchange itself (``AuthAs: Internal``).
 4. Otherwise the border's own Authentication-Results (RFC 8601) must hold exactly one DMARC result, a pass, for exactly
-   the domain that we read in From.  A field counts only where the sender cannot have put it: see `_border_fields`.
+   the domain that we read in From.  A field counts only where no sender can have put it: see `_border_fields`.
 5. Verified and of a staff domain: a member.  A configured technician with an aligned DKIM pass: a technician.
 6. `with_token`: a technician whose mail carries the token that we mailed to him for this ticket may command.
 
@@ -19,16 +19,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from supportd.core import addresses
 from supportd.core.model import Mail
 
 # RFC 8601 sets no limit; the field grows with each signature.  Ours are under 2 kB, and a longer one is not read.
 _LONGEST_FIELD = 8192
-# Mail passes a few hops inside; what stands below so many trace fields is not the border's.
-_MOST_FIELDS = 200
 _EXCHANGE_BORDER = ".mail.protection.outlook.com"
 _EXCHANGE_INSIDE = (".outlook.com", ".office365.com")
-_GOOGLE = "mx.google.com"
-# RFC 5321 4.1.2 and RFC 6376: what a domain, an address or a signature excerpt in a result may be made of.
+_GOOGLE_BORDER = "mx.google.com"
+# Google's inner hops name themselves by an address out of 2002::/16.
+_GOOGLE_INSIDE = "2002:"
+# RFC 5321 4.1.2 and RFC 6376: what a domain, an address or the excerpt of a signature may be made of.  No semicolon, no
+# bracket, no quote, no comma.
 _VALUE_EXTRA = frozenset("-._@+/=:[]!#$%&*?^`{|}~<>'")
 
 
@@ -55,8 +57,11 @@ class Profile(StrEnum):
 class Trust:
     """Whom the configuration believes.  All names and addresses are in lower case, domains as A-labels.
 
-    *authserv_id* is what the border calls itself (RFC 8601 2.5), *border_hosts* are the names it writes behind ``by``
-    in its Received field; empty means that it uses its authserv-id there too.
+    *authserv_id* is what the border calls itself in its results (RFC 8601 2.5).  *border_hosts* are the names behind
+    ``by`` in its Received fields; they are needed only where other servers of ours stand between it and the mailbox.
+
+    Raises:
+        ValueError: the profile is ``rfc8601`` and there is no authserv-id.
     """
 
     profile: Profile = Profile.NONE
@@ -64,6 +69,10 @@ class Trust:
     border_hosts: frozenset[str] = frozenset()
     staff_domains: frozenset[str] = frozenset()
     technicians: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.profile is Profile.RFC8601 and not self.authserv_id:
+            raise ValueError("profile rfc8601 needs the authserv-id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +107,11 @@ class AuthenticationResults:
 
 def evidence(mail: Mail, trust: Trust) -> Standing:
     """Return how sure we are that the address in *mail*'s From field wrote it, with the reasons in words."""
-    if mail.sender is None:
-        reasons = mail.defects or ("there is no From field with exactly one plain address",)
-        return Standing(level=Level.UNVERIFIED, reasons=reasons)
-    address = mail.sender.address.lower()
+    address = "" if mail.sender is None else mail.sender.address.lower()
     claims_technician = address in trust.technicians
+    problems = _from_problems(mail, address)
+    if problems:
+        return Standing(level=Level.UNVERIFIED, reasons=problems, claims_technician=claims_technician)
     level, reasons = _level(mail, address, trust)
     return Standing(level=level, reasons=reasons, claims_technician=claims_technician)
 
@@ -120,6 +129,34 @@ def with_token(standing: Standing, trust: Trust) -> Standing:
         reasons=(*standing.reasons, "the technician's own token for this ticket"),
         claims_technician=standing.claims_technician,
     )
+
+
+def _from_problems(mail: Mail, address: str) -> tuple[str, ...]:
+    """Return why the From field names nobody beyond doubt; empty when it does.
+
+    Stricter than the parser, which must read everything: a second address anywhere in the field is how one program is
+    shown one author and another program another.
+    """
+    if not address:
+        return ("there is no From field with an address",)
+    fields = mail.header_all("From")
+    if len(fields) != 1:
+        return (f"there are {len(fields)} From fields; exactly one is expected",)
+    defects = tuple(defect for defect in mail.defects if defect.lower().startswith("from:"))
+    if defects:
+        return defects
+    name, bracket, rest = fields[0].rpartition("<")
+    plain, _, behind = rest.partition(">") if bracket else (fields[0], "", "")
+    if plain.strip().lower() != address or behind.strip() or not addresses.is_plain(address):
+        return ("the From field is not one plain address, with a name before it or alone",)
+    if "<" in name or ">" in name or any(_is_another(word, address) for word in name.split()):
+        return ("the name in the From field looks like another address",)
+    return ()
+
+
+def _is_another(word: str, address: str) -> bool:
+    """Return whether *word* of a display name reads as an address other than *address*; "Jane @ school" does not."""
+    return "@" in word.strip("@") and word.strip("\"'()").lower() != address
 
 
 def _level(mail: Mail, address: str, trust: Trust) -> tuple[Level, tuple[str, ...]]:
@@ -180,73 +217,97 @@ def _is_internal_to_exchange(mail: Mail) -> bool:
     The header firewall strips X-MS-Exchange-Organization-* from outside mail.  We do not lean on it alone: a mail that
     came through the border has a Received field by it, which its sender cannot take away.
     """
-    if tuple(value.strip().lower() for value in mail.header_all("X-MS-Exchange-Organization-AuthAs")) != ("internal",):
-        return False
-    hosts = [_receiver(value) for value in mail.header_all("Received")]
-    return bool(hosts) and all(
-        host.endswith(_EXCHANGE_INSIDE) and not host.endswith(_EXCHANGE_BORDER) for host in hosts
-    )
+    marks = tuple(value.strip().lower() for value in mail.header_all("X-MS-Exchange-Organization-AuthAs"))
+    hops = [_hop(value) for value in mail.header_all("Received")]
+    return marks == ("internal",) and bool(hops) and all(_is_inside_exchange(hop) for hop in hops)
 
 
 def _border_fields(mail: Mail, trust: Trust) -> Iterator[AuthenticationResults]:
     """Yield the Authentication-Results fields that the border wrote.
 
-    Trace fields are put on top, so nothing that a sender wrote can stand above the border's first Received field.
-    Google writes its results just below its own Received field: there they are the first such field before the next
-    Received field, and nothing of the sender's stands between.  An unreadable field of the border proves nothing, and
-    neither does what stands beside it.
+    Each server puts its fields on top.  So, read from the top, everything is our own side's work down to the first
+    Received field that tells of a hand-over from outside, and nothing below it need be.  A field there that cannot be
+    read, a Received field too, ends the reading: a sender may have had a hand in it.
     """
+    if trust.profile is Profile.GOOGLE:
+        yield from _google_fields(mail)
+        return
+    # Exchange Online does not name itself in its results, and only the topmost are the last word.
+    authserv_id = "" if trust.profile is Profile.MICROSOFT365 else trust.authserv_id.lower()
     found: list[AuthenticationResults] = []
-    passed_border = False
-    for name, value in mail.headers[:_MOST_FIELDS]:
+    for name, value in mail.headers:
         key = name.lower()
-        if key == "received":
-            if passed_border:
-                return
-            if _is_border(_receiver(value), trust):
-                passed_border = True
-                if trust.profile is not Profile.GOOGLE:
-                    yield from found
-                    return
-        elif key == "authentication-results":
+        if key == "authentication-results":
             results = read_authentication_results(value)
             if results is None:
                 return
-            if trust.profile is Profile.GOOGLE:
-                if passed_border and results.authserv_id == _GOOGLE:
-                    yield results
-                    return
-            elif trust.profile is Profile.MICROSOFT365:
-                if not results.authserv_id and not found:
-                    found.append(results)
-            elif results.authserv_id == trust.authserv_id.lower():
+            if results.authserv_id == authserv_id:
                 found.append(results)
+        elif key == "received" and not _is_inside(_hop(value), trust):
+            yield from found[:1] if trust.profile is Profile.MICROSOFT365 else found
+            return
 
 
-def _is_border(host: str, trust: Trust) -> bool:
-    match trust.profile:
-        case Profile.GOOGLE:
-            return host == _GOOGLE
-        case Profile.MICROSOFT365:
-            return host.endswith(_EXCHANGE_BORDER)
-        case _:
-            return host in (trust.border_hosts or {trust.authserv_id.lower()})
+def _google_fields(mail: Mail) -> Iterator[AuthenticationResults]:
+    """Yield the results that Google wrote: it puts them directly below its own Received and Received-SPF fields."""
+    is_below_border = False
+    for name, value in mail.headers:
+        key = name.lower()
+        if key == "received":
+            hop = _hop(value)
+            is_border = hop is not None and hop.by == _GOOGLE_BORDER
+            if is_below_border or not (is_border or (hop is not None and hop.by.startswith(_GOOGLE_INSIDE))):
+                return
+            is_below_border = is_border
+        elif is_below_border and key == "authentication-results":
+            results = read_authentication_results(value)
+            if results is not None and results.authserv_id == _GOOGLE_BORDER:
+                yield results
+            return
+        elif is_below_border and key != "received-spf":
+            return
 
 
-def _receiver(received: str) -> str:
-    """Return the host behind ``by`` in a Received field (RFC 5321 4.4), in lower case, or an empty text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hop:
+    """One Received field (RFC 5321 4.4): the host behind ``by`` and the protocol behind ``with``, in lower case."""
+
+    by: str
+    protocol: str
+
+
+def _hop(received: str) -> _Hop | None:
+    """Return the hop that *received* tells of, or None when it does not name exactly one receiving host.
+
+    The sender chooses what he says in HELO, which stands in this field, with words and brackets in it if he likes.
+    """
     depth = 0
-    previous = ""
-    for word in received[:_LONGEST_FIELD].replace("(", " ( ").replace(")", " ) ").split():
-        if word == "(":
-            depth += 1
-        elif word == ")":
-            depth = max(0, depth - 1)
-        elif depth == 0:
-            if previous.lower() == "by":
-                return word.rstrip(";").lower()
-            previous = word
-    return ""
+    words: list[str] = []
+    for word in received[:_LONGEST_FIELD].replace("(", " ( ").replace(")", " ) ").replace(";", " ; ").split():
+        depth += (word == "(") - (word == ")")
+        if depth < 0:
+            return None
+        if depth == 0 and word != ")":
+            words.append(word.lower())
+    clauses = words[: words.index(";")] if ";" in words else words
+    if depth or clauses.count("by") != 1 or clauses.count("with") > 1 or clauses[-1] == "by":
+        return None
+    protocol = clauses[clauses.index("with") + 1] if "with" in clauses[:-1] else ""
+    return _Hop(by=clauses[clauses.index("by") + 1], protocol=protocol)
+
+
+def _is_inside(hop: _Hop | None, trust: Trust) -> bool:
+    """Return whether *hop* is surely a hand-over among our own servers, so that we may read on below it."""
+    if hop is None:
+        return False
+    if trust.profile is Profile.MICROSOFT365:
+        return _is_inside_exchange(hop)
+    # Nobody hands mail over from outside by LMTP (RFC 2033 5).
+    return hop.protocol.startswith("lmtp") or (bool(trust.border_hosts) and hop.by not in trust.border_hosts)
+
+
+def _is_inside_exchange(hop: _Hop | None) -> bool:
+    return hop is not None and hop.by.endswith(_EXCHANGE_INSIDE) and not hop.by.endswith(_EXCHANGE_BORDER)
 
 
 def read_authentication_results(value: str) -> AuthenticationResults | None:
