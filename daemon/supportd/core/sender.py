@@ -146,8 +146,8 @@ def _from_problems(mail: Mail, address: str) -> tuple[str, ...]:
     if defects:
         return defects
     name, bracket, rest = fields[0].rpartition("<")
-    plain, _, behind = rest.partition(">") if bracket else (fields[0], "", "")
-    if plain.strip().lower() != address or behind.strip() or not addresses.is_plain(address):
+    plain, closed, behind = rest.partition(">") if bracket else (fields[0], "", "")
+    if plain.strip().lower() != address or bool(bracket) != bool(closed) or behind or not addresses.is_plain(address):
         return ("the From field is not one plain address, with a name before it or alone",)
     if "<" in name or ">" in name or any(_is_another(word, address) for word in name.split()):
         return ("the name in the From field looks like another address",)
