@@ -264,7 +264,11 @@ def _of_a_ticket(composer: Composer, ticket: Ticket, at: datetime, how: str) -> 
         )
 
     incident = Incident(
-        service="internet", reports=7, since=at - timedelta(minutes=12), news=ticket.subject, next_news_at=at
+        service="internet",
+        reports=7,
+        since=at - timedelta(minutes=12),
+        news=f"{ticket.subject}: the provider is on it.",
+        next_news_at=at + timedelta(minutes=30),
     )
     stranger = replace(ticket, requester=Address(address="jane.smith@elsewhere.example", name=ticket.requester.name))
     later = at + timedelta(hours=3)
