@@ -124,6 +124,11 @@ class Day:
     closed_by: str = ""
     cover_reason: str = ""
 
+    @property
+    def open_minutes(self) -> int:
+        """Return how many minutes of the clock face are open; a clock change can make them longer or shorter."""
+        return sum(window.end - window.start for window in self.windows)
+
 
 @dataclass(frozen=True, slots=True)
 class _Timeline:
