@@ -1,0 +1,924 @@
+"""What the sender wrote this time, apart from what a mail program, a gateway or an earlier mail put around it.
+
+The principle: *new* is what a person typed for this mail.  A greeting, a closing and a typed name ("Thanks, Jo") are
+theirs and stay; a line of role or telephone number under the name stays too.  What a program adds goes: warnings of a
+gateway above the text, quoted history, a signature after "-- ", a card of two or more lines (role, organisation,
+number, address) with the sign-off that leads into it, the tag of a telephone, and a footer of the house.  In doubt text stays:
+a line too many is read over, a line too few is a call for help that nobody saw.
+
+The rules, in the order of the code:
+
+1. Warnings above the text ("CAUTION: This email originated from outside") are dropped.
+2. History begins at an *introduction*: a marker ("-----Original Message-----"), a block of header fields, or an
+   attribution ("On ... wrote:").  Lines quoted with ">" may follow, and what stands between them is an answer.
+   Without ">" all that follows is history.
+3. Without any introduction, ">" is a quote only where the text begins or ends with it; elsewhere it is a typed arrow.
+4. Each piece that is left loses mobile tags, footers, the signature and the card at its end.
+5. *new* is never empty when there is a text: it falls back to the message that was passed on, then to all of it.
+
+Every rule looks at a bounded number of lines around one line and at a bounded part of a line, so the cost is linear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# An attribution is wrapped over at most this many lines: Gmail wraps at 78, a long name and address fill three.
+_ATTRIBUTION_LINES = 4
+# Longer than any real attribution, field or card line; what is longer is prose and needs no closer look.
+_LINE_LIMIT = 400
+# Outlook writes From, Sent, To, Cc, Importance, Subject; long recipient lists are wrapped in between.
+_HEADER_BLOCK_LINES = 14
+# RFC 3676 4.3 leaves the length open; a signature with address, slogan and links seldom has more lines.
+_SIGNATURE_LINES = 16
+
+
+def _words(listed: str) -> tuple[str, ...]:
+    """Return the phrases of *listed*, which stand apart by a bar, one line for each language."""
+    return tuple(listed.split("|"))
+
+
+_FIELDS = {
+    "from": (
+        "from|od|nuo|de|de la|dela|expeditor|remetente|von|da|van|afzender|fra|från|lähettäjä|feladó|от|від|"
+        "منجانب|از طرف|از|من|发件人|kimden|prej"
+    ),
+    "date": (
+        "sent|date|wysłano|wysłane|data|išsiųsta|siunčiama|enviado|enviada|enviada em|enviado em|trimis|"
+        "dată|data trimiterii|gesendet|datum|envoyé|fecha|enviado el|inviato|verzonden|odesláno|datum odeslání|sendt|"
+        "skickat|lähetetty|elküldve|dato|отправлено|дата|надіслано|"
+        "بھیجا گیا|بھیجا|تاریخ|ارسال|发送时间|gönderildi|dërguar"
+    ),
+    "to": (
+        "to|do|kam|kopia do|para|către|catre|pentru|an|à|a|aan|komu|til|till|vastaanottaja|címzett|кому|"
+        "بنام|کو|برائے|به|إلى|收件人|kime|për"
+    ),
+    "cc": "cc|dw|kopija|kopia|cópia|copie|kopie|copia|cc/cci|bcc|udw|کاپی|نقل|копия|копія|抄送",
+    "subject": (
+        "subject|temat|tema|assunto|subiect|subiectul|betreff|objet|asunto|oggetto|onderwerp|předmět|predmet|emne|ämne|"
+        "aihe|tárgy|тема|موضوع|عنوان|主题|konu|lënda"
+    ),
+    "other": "reply-to|importance|priority|attachments|ważność|wichtigkeit|importance|importância|importanță|priorita",
+}
+_KIND_OF_FIELD = {name: kind for kind, names in _FIELDS.items() for name in names.split("|")}
+
+_ORIGINAL = frozenset(
+    _words(
+        "original message|original appointment|reply message|wiadomość oryginalna|oryginalna wiadomość|"
+        "pradinis laiškas|"
+        "pirminis laiškas|originalus laiškas|pradinis pranešimas|mensagem original|mesaj original|mesajul original|"
+        "mesaj inițial|ursprüngliche nachricht|originalnachricht|ursprüngliche mail|message d'origine|message original|"
+        "mensaje original|messaggio originale|oorspronkelijk bericht|origineel bericht|původní zpráva|původní e-mail|"
+        "اصل پیغام|original email|original mail|oprindelig meddelelse|ursprungligt meddelande"
+    )
+)
+_FORWARDED = frozenset(
+    _words(
+        "forwarded message|begin forwarded message|forwarded by|forwarded mail|forwarded email|przekazana wiadomość|"
+        "wiadomość przekazana dalej|treść przekazanej wiadomości|przekazywana wiadomość|"
+        "początek przekazywanej wiadomości|"
+        "początek przekazanej wiadomości|persiųstas laiškas|persiunčiamas laiškas|persiųsta žinutė|"
+        "persiųstas pranešimas|"
+        "persiunčiamas pranešimas|mensagem encaminhada|mensagem reencaminhada|início da mensagem encaminhada|"
+        "início da mensagem reencaminhada|mesaj redirecționat|mesaj redirectionat|mesaj înaintat|"
+        "începutul mesajului redirecționat|mesaj transmis mai departe|weitergeleitete nachricht|"
+        "anfang der weitergeleiteten nachricht|weitergeleitete mail|message transféré|message réexpédié|"
+        "début du message réexpédié|début du message transféré|mensaje reenviado|inicio del mensaje reenviado|"
+        "messaggio inoltrato|inizio messaggio inoltrato|doorgestuurd bericht|begin doorgestuurd bericht|"
+        "přeposlaná zpráva|"
+        "předaná zpráva|začátek přeposílané zprávy|začátek přeposlané zprávy|آگے بھیجا گیا پیغام|فارورڈ کردہ پیغام|"
+        "آگے بھیجے گئے پیغام"
+    )
+)
+_FORWARD_FROM = ("forwarded message from ", "forwarded by ")
+_FORWARD_END = ("end forwarded message", "end of forwarded message", "forwarded message ends", "end original message")
+_FORWARD_SUBJECT = re.compile(
+    r"\s{0,3}(?:\[[^\]]{0,40}\]\s{0,3})?(?:fwd?|pd|podaj dalej|wg|tr|enc|rv|i|doorst|fs|přep|persiunčiu|persiųsta|"
+    r"vs)\s{0,2}:",
+    re.I,
+)
+
+# The verb ends an attribution ("Jane wrote:") in most languages ...
+_VERB_LAST = _words(
+    "wrote|writes|said|napisał(a)|napisał|napisała|napisali|pisze|rašė|parašė|escreveu|a escrit|a scris|scrie|schrieb|"
+    "a écrit|escribió|ha scritto|scrisse|geschreven|schreef|napsal(a)|napsal|napsala|napísal(a)|napísal|skrev|"
+    "kirjoitti|"
+    "írta|ezt írta|написал(а)|написал|написала|пише|пишет|написав|نے لکھا|نے تحریر کیا|لکھا|لکھتے ہیں|كتب|نوشت|写道|"
+    "şunu yazdı|yazdı|shkroi"
+)
+# ... and in these stands before the name ("Am 3.11.2026 um 09:12 schrieb Jane:").
+_VERB_INSIDE = (" schrieb ", " schreef ", " skrev ", " wrote in ", " hat geschrieben", " het volgende geschreven")
+_OPENERS = re.compile(
+    r"(?:on|am|le|el|il|op|w dniu|dnia|em|no dia|a|în data de|în|pe|la|dne|den|de|data|em data de|at|in|"
+    r"(?:mon|tue|wed|thu|fri|sat|sun|pon|wt|śr|czw|pt|sob|niedz|ndz|pr|an|tr|kt|pn|št|sk|seg|ter|qua|qui|sex|sáb|dom|"
+    r"lun|mar|mie|joi|vin|sâm|dum|mo|di|mi|do|fr|sa|so|po|út|st|čt|pá|ne|mié|jue|vie|gio|ven|mer|sam|dim|jeu|"
+    r"ma|wo|vr|za|zo|بروز|منگل|پیر|بدھ|جمعرات|جمعہ|ہفتہ|اتوار)"
+    r"[a-ząćęłńóśźżčšžěíáéêãçñü]{0,12})[\s.,،:]",
+    re.I,
+)
+_DATE_FIRST = re.compile(
+    r"(?:\d{4}[-./]\s?\d{1,2}[-./]\s?\d{1,2}|\d{4} m\.|\d{1,2}[-./ ]{1,2}(?:\d{1,2}|"
+    r"[^\W\d]{3,12}\.?)[-./, ]{1,3}\d{2,4})"
+)
+_YEAR = re.compile(r"(?<!\d)(?:(?:19|20)\d\d|\d{1,2}[/.]\d{1,2}[/.]\d\d)(?!\d)")
+_ADDRESS = re.compile(r"[^\s<>@]{1,64}@[^\s<>@]{1,255}")
+
+_BANNERS = _words(
+    "caution:|caution!|caution -|warning:|warning!|[external|external email|external sender|external mail|external:|"
+    "*external|**external|this email originated from outside|this message originated from outside|"
+    "this email has originated|this email came from outside|this message came from outside|"
+    "this message is from an external|"
+    "this email is from an external|this is an external email|this sender is external|be careful with this message|"
+    "you don't often get email from|you don’t often get email from|"
+    "some people who received this message don't often get email from|"
+    "some people who received this message don’t often get email from|you have not previously corresponded|"
+    "do not click|do not click links|learn why this is important|thinking about clicking|think before you click|"
+    "attention: external|attention : |attention: this email|achtung: externe|externe e-mail|uwaga: wiadomość|"
+    "uwaga! wiadomość|uwaga: ta wiadomość|wiadomość zewnętrzna|nie otrzymujesz często wiadomości|išorinis laiškas|"
+    "dėmesio: |atenção: este|atenție: acest|expeditor extern|atención: este|attenzione: questa|let op: deze|"
+    "sie erhalten nicht häufig|sie erhalten nicht oft|vous n’obtenez pas souvent|vous n'obtenez pas souvent|"
+    "no suele recibir correo|non si riceve spesso|u ontvangt niet vaak"
+)
+_BANNER_WORDS = re.compile(
+    r"outside|external|extern|originated|don.t often get|recognise|recognize|unless you|links|attachment|zewn|iš išor|"
+    r"unknown sender|spoof|phish|learn why|häufig|souvent|pièces|Anhänge|załącznik|verify the sender|corresponded",
+    re.I,
+)
+_BRACKET_BANNER = re.compile(
+    r"\s{0,3}(?:\*{0,2})(?:\[\s?(?:external|ext|external email|external sender|caution[^\]]{0,40}|extern|zewnętrzny|"
+    r"externe|esterno|externo)[^\]]{0,40}\])(?:\*{0,2})\s{0,3}",
+    re.I,
+)
+
+_MOBILE_TAGS = _words(
+    "sent from my |sent from outlook|sent from mail for|sent from yahoo|sent from samsung|sent from proton|sent from |"
+    "sent via |sent with |sent using |get outlook for|get bluemail|download outlook for|typed on my |"
+    "wysłane z |wysłano z |wysłane za |pobierz aplikację outlook|pobierz program outlook|uzyskaj aplikację outlook|"
+    "išsiųsta iš |siųsta iš |siunčiama iš |atsisiųsti „outlook|gauti „outlook|"
+    "enviado do meu |enviado a partir |enviado de meu |enviado de mi |enviado desde |enviado do |enviado de |"
+    "obter o outlook|"
+    "obtenha o outlook|obtener outlook|trimis de pe |trimis din |trimis de la |descărcați outlook|obțineți outlook|"
+    "von meinem |gesendet von |gesendet mit |diese nachricht wurde von meinem|holen sie sich outlook|outlook für |"
+    "envoyé de |envoyé depuis |envoyé à partir |obtenir outlook|télécharger outlook|inviato da |ottieni outlook|"
+    "scarica outlook|"
+    "verzonden vanaf |verstuurd vanaf |verzonden met |outlook voor |download outlook voor |"
+    "odesláno z |odesláno pomocí |získat outlook|odoslané z |skickat från |sendt fra |"
+    "میرے iphone سے|میرے آئی فون سے|iphone سے بھیجا"
+)
+_TAG_HEADS = frozenset(tag[:3] for tag in _MOBILE_TAGS)
+_TAG_DEVICE = re.compile(
+    r"iphone|ipad|android|outlook|mail|galaxy|samsung|huawei|phone|mobile|telefon|smartfon|device|tablet|blackberry|"
+    r"windows|nokia|xiaomi|redmi|pixel|proton|yahoo|hmail|k-9|telemóvel|móvil|cellulare|portable|aqua|orange|"
+    r"handy|smartphone|mobil|آئی فون|watch|oneplus|honor|oppo|motorola|\bapp\b",
+    re.I,
+)
+_URL = re.compile(r"[<(\[]{0,2}(?:https?://|www\.)[^\s<>()\[\]]{1,2000}[>)\]]{0,2}", re.I)
+
+_FOOTER_STARTS = _words(
+    "this email and any|this e-mail and any|this email, and any|this e-mail, and any|this message and any|"
+    "this email (and any|this e-mail (and any|this email (including|this message (including|this email including|"
+    "this e-mail (including|this communication |this transmission |this electronic |"
+    "this email is confidential|this e-mail is confidential|this message is confidential|this email is intended|"
+    "this e-mail is intended|this message is intended|this email contains|this e-mail contains|this message contains|"
+    "this email may contain|this message may contain|this e-mail may contain|"
+    "the information in this email|the information in this e-mail|the information contained in|"
+    "the information transmitted|the contents of this email|the contents of this e-mail|the content of this email|"
+    "information in this email|information contained in this|any views or opinions|the views expressed|"
+    "any opinions expressed|confidentiality notice|confidentiality:|confidential:|confidentiality statement|"
+    "confidentiality and|privileged and confidential|private and confidential:|disclaimer|disclaimer:|email disclaimer|"
+    "legal notice|important notice:|privacy notice:|data protection:|gdpr:|if you are not the intended|"
+    "if you have received this|if you received this|if you've received this|"
+    "please consider the environment|please think of the environment|think before you print|"
+    "consider the environment|save paper|save a tree|before printing|think green|go green|🌳|🌱 |🌲|"
+    "virus-free|this email has been checked for viruses|this email has been scanned|this message has been scanned|"
+    "this e-mail has been scanned|scanned by|this email was scanned|checked by avg|no virus found|"
+    "message scanned by|mail scanned by|email scanned by|scanned for viruses|this incoming email|"
+    "we value your privacy|the school accepts no liability|all saints' accepts no liability|"
+    "registered in england|registered office|registered charity|a company limited by guarantee|"
+    "ta wiadomość i wszelkie|ta wiadomość może|ta wiadomość jest|niniejsza wiadomość|treść tej wiadomości|"
+    "wiadomość ta|informacja zawarta|klauzula poufności|informacje zawarte w|ta wiadomość e-mail|"
+    "šis laiškas|šiame laiške|šis el. laiškas|šis elektroninis|šiame el. laiške|konfidencialumo|"
+    "esta mensagem|este e-mail|este email|a informação contida|as informações contidas|aviso de confidencialidade|"
+    "aviso legal|antes de imprimir|"
+    "acest mesaj|acest e-mail|acest email|acest mail|informațiile conținute|mesajul este confidențial|"
+    "clauză de confidențialitate|"
+    "vă rugăm să vă gândiți la mediu|"
+    "diese e-mail|diese nachricht|diese mail|der inhalt dieser|vertraulichkeitshinweis|bitte denken sie an die umwelt|"
+    "denken sie an die umwelt|bitte prüfen sie, ob|"
+    "ce message|ce courriel|ce mail|les informations contenues|cet e-mail|cet email|avis de confidentialité|pensez à l|"
+    "avant d'imprimer|n'imprimez|merci de ne pas imprimer|"
+    "este mensaje|este correo|la información contenida|aviso de confidencialidad|este e-mail|piense en el medio|"
+    "questo messaggio|questa e-mail|questa email|le informazioni contenute|avviso di riservatezza|ai sensi del|"
+    "prima di stampare|rispetta l'ambiente|"
+    "dit bericht|deze e-mail|dit e-mailbericht|deze email|de informatie in dit|denk aan het milieu|"
+    "tento e-mail|tato zpráva|tento email|informace obsažené|obsah této zprávy|"
+    "یہ ای میل|یہ پیغام|اس ای میل|"
+    "you received this message because you are subscribed|to unsubscribe from this group|to unsubscribe|unsubscribe:|"
+    "mailing list|_______________________________________________ "
+)
+_FOOTER_HEADS = frozenset(start[:3] for start in _FOOTER_STARTS)
+# Some of these also open sentences ("this message contains an error"), so one of these words must follow.
+_FOOTER_WORDS = re.compile(
+    r"confiden|intended|recipient|privileg|virus|malware|avast|avg\b|mimecast|sophos|barracuda|scanned|disclos|"
+    r"unauthori[sz]ed|"
+    r"environment|print|liab|legal|opinions|views|delete|notify|registered|subscri|protect|gdpr|mailing list|"
+    r"poufn|adresat|konfidencial|adresuot|gavėj|confidencial|destinat|confidențial|confidential|destinatar|vertraulich|"
+    r"empfänger|umwelt|confidentiel|environnement|imprim|riservat|ambient|stampa|vertrouwelijk|geadresseerde|milieu|"
+    r"důvěrn|adresát|medio|mediu|خفیہ|راز|paper|tree",
+    re.I,
+)
+
+_SIGN_OFFS = _words(
+    "kind regards|kindest regards|warm regards|warmest regards|best regards|with regards|regards|best wishes|"
+    "all the best|"
+    "warm wishes|with best wishes|with kind regards|with thanks|many thanks|thanks and regards|thanks & regards|thanks|"
+    "thank you|thx|cheers|ta|best|yours sincerely|yours faithfully|yours truly|yours|sincerely|respectfully|kr|br|rgds|"
+    "take care|god bless|with gratitude|thanks in advance|cordially|"
+    "pozdrawiam|pozdrawiam serdecznie|serdecznie pozdrawiam|z poważaniem|z wyrazami szacunku|dziękuję|dzięki|"
+    "pozdrowienia|"
+    "pagarbiai|su pagarba|geros dienos|ačiū|linkėjimai|"
+    "atenciosamente|cumprimentos|com os melhores cumprimentos|melhores cumprimentos|obrigado|obrigada|abraço|att|"
+    "cu stimă|cu stima|cu respect|mulțumesc|multumesc|cu drag|o zi bună|cele bune|"
+    "mit freundlichen grüßen|mit freundlichem gruß|mit besten grüßen|freundliche grüße|viele grüße|liebe grüße|"
+    "beste grüße|schöne grüße|mfg|lg|vg|danke|vielen dank|"
+    "cordialement|bien cordialement|bien à vous|sincères salutations|salutations|merci|amicalement|"
+    "saludos|un saludo|saludos cordiales|un cordial saludo|atentamente|gracias|muchas gracias|"
+    "cordiali saluti|distinti saluti|saluti|un saluto|grazie|"
+    "met vriendelijke groet|met vriendelijke groeten|vriendelijke groet|groeten|groetjes|mvg|bedankt|"
+    "s pozdravem|s přátelským pozdravem|hezký den|děkuji|díky|"
+    "شکریہ|والسلام|خدا حافظ|آپ کا مخلص|نیک تمنائیں"
+)
+_SIGN_OFF_SET = frozenset(_SIGN_OFFS)
+_GREETING = re.compile(
+    r"(?:hi|hello|dear|hey|good morning|good afternoon|morning|afternoon|dzień dobry|witam|cześć|laba diena|sveiki|"
+    r"olá|bom dia|bună|bună ziua|guten|hallo|bonjour|hola|ciao|dag|beste|dobrý den|السلام)\b",
+    re.I,
+)
+
+_ROLE = re.compile(
+    r"\b(?:teacher|teaching|head|headteacher|headmaster|deputy|principal|assistant|lead|leader|manager|officer|"
+    r"administrator|admin|co-?ordinator|coordinator|senco|sendco|dsl|ddsl|bursar|secretary|receptionist|caretaker|"
+    r"technician|governor|director|consultant|engineer|cook|librarian|ect|hlta|ta|lsa|supervisor|mentor|tutor|"
+    r"executive|specialist|representative|analyst|trustee|chair|clerk|nurse|therapist|psychologist|advisor|adviser|"
+    r"office|reception|class|year \d|eyfs|ks[12]|nursery|department|dept|team|support|sales|service desk|helpdesk|"
+    r"business|marketing|communications|finance|safeguarding|"
+    r"nauczyciel(?:ka)?|dyrektor(?:ka)?|kierownik|sekretariat|mokytoja|mokytojas|direktor(?:ius|ė)|professora?|"
+    r"diretora?|"
+    r"secretária|profesor|profesoară|învățătoare|director(?:oare)?|secretar(?:ă)?|lehrer(?:in)?|leiter(?:in)?|"
+    r"schulleitung|"
+    r"sekretärin|enseignante?|professeure?|directrice|directeur|secrétaire|maestr[ao]|profesora|directora?|"
+    r"insegnante|docente|preside|leerkracht|leraar|directie|učitel(?:ka)?|ředitel(?:ka)?)\b",
+    re.I,
+)
+_ORGANISATION = re.compile(
+    r"\b(?:school|primary|academy|academies|trust|college|federation|council|university|nursery|infant|junior|ltd|"
+    r"limited|"
+    r"plc|llp|llc|inc|gmbh|church of england|cofe|c of e|diocese|company|services|solutions|group|partnership|"
+    r"szkoła|przedszkole|mokykla|gimnazija|darželis|escola|colégio|școala|scoala|grădinița|schule|grundschule|kita|"
+    r"école|collège|escuela|colegio|scuola|istituto|school|basisschool|škola|základní)\b",
+    re.I,
+)
+_CONTACT_LABEL = re.compile(
+    r"(?:t|m|e|w|f|p|d|a|tel|tel no|telephone|phone|ph|mob|mobile|cell|direct|direct line|dd|ddi|office|main|"
+    r"switchboard|"
+    r"ext|extension|fax|email|e-mail|mail|web|website|site|address|twitter|facebook|instagram|x|linkedin|skype|teams|"
+    r"telefon|telefonas|tel\. nr|telefone|telemóvel|téléphone|teléfono|telefono|telefoon|mobil|kom|adres|adresas|"
+    r"follow us on|find us on|find us|visit us|visit our website|فون)\s?(?:no|number)?\.?\s?[:.|\-–]?\s",
+    re.I,
+)
+_CONTACT_TAIL = re.compile(
+    r"[+(]?\d[\d\s().\-/+]{2,24}|[^\s@]{1,64}@[^\s@]{1,200}|(?:https?://|www\.)\S|@\w|[a-z0-9-]{2,40}\.(?:sch\.uk|"
+    r"co\.uk|org|com|uk)",
+    re.I,
+)
+_PHONE = re.compile(r"[+(]{0,2}\d[\d\s().\-/]{6,20}\d(?:\s{0,2}(?:ext|x)\.?\s?\d{1,5})?")
+_POSTCODE = re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b\d{2}-\d{3}\b|\bLT-\d{5}\b")
+_STREET = re.compile(
+    r"\b(?:road|rd|street|st|lane|avenue|ave|close|drive|way|crescent|square|ul\.|gatvė|g\.|rua|strada|str\.|straße|"
+    r"rue|calle|via)\b",
+    re.I,
+)
+_IMAGE = re.compile(
+    r"\[(?:cid:|image|logo|https?:|a |an )[^\]]{0,300}\]|\[[^\]]{0,80}(?:logo|icon|banner|badge|award|"
+    r"signature)[^\]]{0,80}\]",
+    re.I,
+)
+_RULE = re.compile(r"[-_=*~—–·•\s]{3,200}")
+_DIVIDER = re.compile(r"\s{1,3}[|•·▪◆●–—]\s{1,3}|\t")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One body taken apart.  *new* is for showing and classifying; the other parts are kept for whoever unfolds them.
+
+    *forwarded* is the message passed on, from its marker or header block on; *quoted* is earlier history; *signature*
+    is everything that rules 1 and 4 of the module took away.
+    """
+
+    new: str
+    quoted: str = ""
+    forwarded: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Introduction:
+    """The lines [start, end) that lead into history; *forward* when they pass a message on."""
+
+    start: int
+    end: int
+    forward: bool = False
+
+
+def split(text: str, own: str | None = None, subject: str = "") -> Split:
+    """Return *text* taken apart into what was written this time and what was not.
+
+    *own* is the same body with the quote containers of its HTML cut away, where there was HTML.  It knows better where
+    history begins, but not what was answered inside a container, so answers found between ">" lines of *text* win.
+    *subject* tells a forward of Outlook ("FW:") from a reply, whose bodies look the same.
+    """
+    whole = _scan(text, subject)
+    if own is None or not own.strip():
+        return whole.split(text)
+    kept = _scan(own, subject)
+    if whole.interleaved or not kept.new:
+        return whole.split(text)
+    return Split(
+        new=kept.new,
+        quoted=whole.quoted or kept.quoted,
+        forwarded=whole.forwarded or kept.forwarded,
+        signature=kept.signature,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scan:
+    """What one pass found.  *passed_on* is the body of the first message in the history, for want of a new text."""
+
+    new: str
+    quoted: str
+    forwarded: str
+    signature: str
+    passed_on: str
+    interleaved: bool
+
+    def split(self, text: str) -> Split:
+        """Return the parts of *text*, with a new text that is only empty when *text* is."""
+        return Split(
+            new=self.new or self.passed_on or text.strip(),
+            quoted=self.quoted,
+            forwarded=self.forwarded,
+            signature=self.signature,
+        )
+
+
+def _scan(text: str, subject: str) -> _Scan:
+    """Return the parts of *text*; its *new* may be empty."""
+    lines = text.split("\n")
+    begin, removed = _skip_banner(lines)
+    pieces: list[list[str]] = [[]]
+    quoted: list[str] = []
+    forwarded: list[str] = []
+    first_body: int | None = None
+    is_forward_subject = _FORWARD_SUBJECT.match(subject) is not None
+    introductions = _introductions(lines, begin)
+    arrows_are_quotes = bool(introductions) or _has_bare_quotes(lines, begin)
+    pending = 0
+    index = begin
+    answered_below = False
+    while index < len(lines):
+        if pending < len(introductions) and introductions[pending].start == index:
+            introduction = introductions[pending]
+            pending += 1
+            if first_body is None:
+                first_body = introduction.end
+            follows = _next_filled(lines, introduction.end)
+            part = forwarded if introduction.forward or is_forward_subject else quoted
+            if follows < len(lines) and _is_quote(lines[follows]):
+                part.extend(lines[introduction.start : introduction.end])
+                index = introduction.end
+                _close(pieces)
+                continue
+            end = _end_of_forward(lines, introduction.end) if introduction.forward else len(lines)
+            part.extend(lines[introduction.start : end])
+            index = end
+            _close(pieces)
+            while pending < len(introductions) and introductions[pending].start < index:
+                pending += 1
+            continue
+        line = lines[index]
+        is_after_introduction = pending > 0 or not introductions
+        if arrows_are_quotes and is_after_introduction and (_is_quote(line) or _is_torn_quote(lines, index)):
+            if first_body is None:
+                first_body = index
+            quoted.append(line)
+            _close(pieces)
+        else:
+            if quoted and line.strip():
+                answered_below = True
+            pieces[-1].append(line)
+        index += 1
+
+    new_parts: list[str] = []
+    for piece in pieces:
+        kept, taken = _trim(piece)
+        removed.extend(taken)
+        part_text = _joined(kept)
+        if part_text:
+            new_parts.append(part_text)
+    passed_on = ""
+    if not new_parts and first_body is not None:
+        passed_on = _first_message(lines[first_body:])
+    return _Scan(
+        new="\n\n".join(new_parts),
+        quoted=_joined(quoted),
+        forwarded=_joined(forwarded),
+        signature=_joined(removed),
+        passed_on=passed_on,
+        interleaved=answered_below and bool(new_parts),
+    )
+
+
+def _first_message(lines: Sequence[str]) -> str:
+    """Return the body of the message that *lines* begin with, without its own history and signature."""
+    bare = [_unquoted(line) for line in lines]
+    introductions = _introductions(bare, 0)
+    end = introductions[0].start if introductions and _joined(bare[: introductions[0].start]) else len(bare)
+    return _joined(_trim([line for line in bare[:end] if not _is_quote(line)])[0]) or _joined(bare)
+
+
+def _close(pieces: list[list[str]]) -> None:
+    """Begin a new piece of new text, unless the last one is still empty."""
+    if pieces[-1]:
+        pieces.append([])
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines).strip("\n \t\r\u00a0")
+
+
+def _next_filled(lines: Sequence[str], index: int) -> int:
+    """Return the index of the first line from *index* that is not blank; looks at most eight lines ahead."""
+    for ahead in range(index, min(index + 8, len(lines))):
+        if lines[ahead].strip():
+            return ahead
+    return len(lines)
+
+
+# --- 1. Warnings above the text -------------------------------------------------------------------------------------
+
+
+def _skip_banner(lines: list[str]) -> tuple[int, list[str]]:
+    """Return the index of the first line under the warnings of a gateway, and the lines of these warnings.
+
+    A warning in brackets before the text on the same line is cut out of *lines*.
+    """
+    index = 0
+    removed: list[str] = []
+    while index < len(lines):
+        start = _skip_rules(lines, index)
+        if start >= len(lines):
+            break
+        bracket = _BRACKET_BANNER.match(lines[start][:_LINE_LIMIT])
+        if bracket is not None:
+            rest = lines[start][bracket.end() :].strip()
+            removed.append(bracket.group().strip())
+            if rest and not _opens_banner(rest):
+                lines[start] = rest
+                return start, removed
+            index = start + 1
+            if rest:
+                removed.append(rest)
+            continue
+        end = _banner_end(lines, start)
+        if end == start:
+            break
+        removed.extend(lines[index:end])
+        index = end
+    return index, removed
+
+
+def _skip_rules(lines: Sequence[str], index: int) -> int:
+    """Return the index of the first line that is neither blank nor, above a warning, a rule."""
+    start = index
+    while start < len(lines) and (not lines[start].strip() or _RULE.fullmatch(lines[start][:210])):
+        start += 1
+    return start
+
+
+def _opens_banner(line: str) -> bool:
+    low = line.strip(" *|!⚠\ufe0f\t").casefold()[:_LINE_LIMIT]
+    return low.startswith(_BANNERS)
+
+
+def _banner_end(lines: Sequence[str], start: int) -> int:
+    """Return the index after the warning that begins at *start*, or *start* when none does."""
+    if not _opens_banner(lines[start]):
+        return start
+    end = start
+    while end < len(lines) and end < start + 8 and lines[end].strip():
+        # Without a blank line below, the warning ends with the sentence after which nothing speaks of it.
+        if (
+            end > start
+            and lines[end - 1].rstrip(" *").endswith((".", ">", ")"))
+            and not _BANNER_WORDS.search(lines[end][:_LINE_LIMIT])
+        ):
+            break
+        end += 1
+    return end if _BANNER_WORDS.search(" ".join(lines[start:end])[: 4 * _LINE_LIMIT]) else start
+
+
+# --- 2. Introductions of history ------------------------------------------------------------------------------------
+
+
+def _introductions(lines: Sequence[str], begin: int) -> list[_Introduction]:
+    """Return the introductions in *lines* from *begin*, in their order and without overlap."""
+    found: list[_Introduction] = []
+    ends_in_colon = [line.rstrip(" \t*_\u00a0").endswith((":", "：")) for line in lines]
+    index = begin
+    while index < len(lines):
+        line = lines[index]
+        introduction = None
+        if line.strip() and not _is_quote(line):
+            introduction = _marked(lines, index) or _header_block(lines, index)
+            # Most lines are nowhere near a colon at the end of a line, and need no closer look.
+            if introduction is None and any(ends_in_colon[index : index + _ATTRIBUTION_LINES]):
+                introduction = _attribution(lines, index)
+        if introduction is None:
+            index += 1
+            continue
+        found.append(introduction)
+        index = introduction.end
+    return found
+
+
+def _marker(line: str) -> str:
+    """Return "original", "forward" or "end" for a marker line, else an empty text."""
+    if len(line) > 200:
+        return ""
+    bare = line.strip(" \t-_=*—–:>\u00a0").casefold()
+    dashed = line.strip(" *\t").startswith(("--", "__", "==", "—"))
+    if not bare:
+        return ""
+    if bare in _FORWARDED and (dashed or line.rstrip(" *\t\u00a0").endswith(":")):
+        return "forward"
+    if not dashed:
+        return ""
+    if bare in _ORIGINAL:
+        return "original"
+    if bare.startswith(_FORWARD_FROM):
+        return "forward"
+    if bare.startswith(_FORWARD_END):
+        return "end"
+    return ""
+
+
+def _marked(lines: Sequence[str], index: int) -> _Introduction | None:
+    """Return the introduction that a marker at *index* begins, with the header block under it."""
+    kind = _marker(lines[index])
+    if kind not in ("original", "forward"):
+        return None
+    follows = _next_filled(lines, index + 1)
+    block = _header_block(lines, follows, fields_needed=1) if follows < len(lines) else None
+    return _Introduction(start=index, end=block.end if block else index + 1, forward=kind == "forward")
+
+
+def _field(line: str) -> str:
+    """Return the kind of header field that *line* is (a key of ``_FIELDS``), or an empty text."""
+    head, colon, _ = line[:60].lstrip(" *\t\u00a0").replace("：", ":").partition(":")
+    if not colon:
+        return ""
+    return _KIND_OF_FIELD.get(head.strip(" *\u00a0").casefold(), "")
+
+
+def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _Introduction | None:
+    """Return the block of header fields at *index* ("From: ... Sent: ... To: ... Subject: ..."), bold or not.
+
+    One line "From: the staff room" is no block: the sender, and the date or two more fields, must be there.
+    """
+    start = index
+    if _RULE.fullmatch(lines[index][:210]) and lines[index].strip():
+        index = _next_filled(lines, index + 1)
+        if index >= len(lines):
+            return None
+    if not _field(lines[index]):
+        return None
+    kinds: set[str] = set()
+    end = index
+    wrapped = 0
+    for at in range(index, min(index + _HEADER_BLOCK_LINES, len(lines))):
+        line = lines[at]
+        kind = _field(line)
+        if kind:
+            if kind in kinds and kind in ("from", "subject"):
+                break
+            kinds.add(kind)
+            end, wrapped = at + 1, 0
+        elif not line.strip():
+            following = _next_filled(lines, at)
+            if following >= len(lines) or not _field(lines[following]) or {"subject", "from"} <= kinds:
+                break
+        elif wrapped < 4 and "subject" not in kinds and (line[:1] in " \t" or ";" in line or "@" in line[:_LINE_LIMIT]):
+            wrapped += 1
+        else:
+            break
+    if fields_needed:
+        return _Introduction(start=start, end=end) if len(kinds) >= fields_needed else None
+    if "from" not in kinds:
+        return None
+    if len(kinds - {"other"}) >= 3 or ("date" in kinds and any(c.isdigit() for c in "".join(lines[index:end])[:2000])):
+        return _Introduction(start=start, end=end)
+    return None
+
+
+def _attribution(lines: Sequence[str], index: int) -> _Introduction | None:
+    """Return the attribution ("On 3 Nov 2026 at 09:12, Jane <j@x> wrote:") that starts at *index*, however wrapped."""
+    if not lines[index].strip() or len(lines[index]) > _LINE_LIMIT:
+        return None
+    opens = _opens_attribution(lines[index])
+    joined = ""
+    for at in range(index, min(index + _ATTRIBUTION_LINES, len(lines))):
+        line = lines[at].strip()
+        if not line or len(line) > _LINE_LIMIT or _is_quote(lines[at]):
+            return None
+        # A sentence that ends here, or a later and better opening, is not part of one attribution.
+        joined = f"{joined} {line}".strip()
+        if not line.rstrip(" *_").endswith((":", "：")):
+            if line.endswith(("!", "?")):
+                return None
+            continue
+        return _judged_attribution(lines, index, at, joined, opens=opens)
+    return None
+
+
+def _judged_attribution(
+    lines: Sequence[str], start: int, last: int, joined: str, *, opens: bool
+) -> _Introduction | None:
+    """Return the attribution of the lines [start, last] that read *joined*, when verb, date or address say so."""
+    bare = joined.rstrip(" *_:：\u00a0").casefold()
+    # Yahoo and Lithuanian programs put the date last: "Jane <j@x> escreveu (terça, 3/11/2026 à(s) 09:12):".
+    if bare.endswith(")") and not bare.endswith(_VERB_LAST):
+        bare = bare.partition(" (")[0]
+    if not (bare.endswith(_VERB_LAST) or any(verb in f" {bare}" for verb in _VERB_INSIDE)):
+        return None
+    introduction = _Introduction(start=start, end=last + 1)
+    has_address = _ADDRESS.search(joined) is not None
+    has_year = _YEAR.search(joined) is not None
+    follows = _next_filled(lines, last + 1)
+    is_quoted_below = follows < len(lines) and _is_quote(lines[follows])
+    if opens and (has_year or has_address):
+        return introduction
+    # Without an opening word the attribution must begin where a paragraph does, or it would take a sentence along.
+    is_paragraph = start == 0 or not lines[start - 1].strip()
+    if has_address and (is_paragraph or last == start):
+        return introduction
+    return introduction if is_quoted_below and last == start else None
+
+
+def _opens_attribution(line: str) -> bool:
+    bare = line.lstrip(" \t*_\u00a0")[:_LINE_LIMIT]
+    if _DATE_FIRST.match(bare):
+        return True
+    return _OPENERS.match(bare) is not None and (bare[:1].isupper() or any(char.isdigit() for char in bare))
+
+
+def _end_of_forward(lines: Sequence[str], begin: int) -> int:
+    """Return the index after the end marker of a forward (mutt writes one), or the end of *lines*."""
+    for index in range(begin, len(lines)):
+        if _marker(lines[index]) == "end":
+            return index + 1
+    return len(lines)
+
+
+# --- 3. Lines quoted with ">" ---------------------------------------------------------------------------------------
+
+
+def _is_quote(line: str) -> bool:
+    """Return whether *line* is quoted with ">" (or with " |" as s-nail does) and is no typed ">>> emphasis <<<"."""
+    if line.startswith(" |"):
+        return True
+    bare = line.lstrip(" \t\u00a0")
+    return bare.startswith(">") and not bare.endswith("<") and not bare.startswith(">:")
+
+
+def _unquoted(line: str) -> str:
+    """Return *line* without one level of quoting."""
+    if not _is_quote(line):
+        return line
+    bare = line.lstrip(" \t\u00a0")[1:]
+    return bare[1:] if bare.startswith(" ") else bare
+
+
+def _is_torn_quote(lines: Sequence[str], index: int) -> bool:
+    """Return whether the line is the end of a long quoted line that a mail program wrapped without a ">"."""
+    if index == 0 or index + 1 >= len(lines) or not lines[index].strip():
+        return False
+    above, line, below = lines[index - 1], lines[index], lines[index + 1]
+    return (
+        _is_quote(above)
+        and _is_quote(below)
+        and len(above) >= 60
+        and len(line) <= 60
+        and above.rstrip()[-1:] not in (".", "?", "!", ":")
+        and line[:1].islower()
+    )
+
+
+def _has_bare_quotes(lines: Sequence[str], begin: int) -> bool:
+    """Return whether ">" means quoting in a text without introductions: where the text begins or ends with it."""
+    first = _next_filled(lines, begin)
+    if first < len(lines) and len(lines[first]) < 60 and _GREETING.match(lines[first].strip()):
+        first = _next_filled(lines, first + 1)
+    if first < len(lines) and _is_quote(lines[first]):
+        # "> Settings > Display" is a path that somebody clicked along.
+        return " > " not in lines[first]
+    last = len(lines) - 1
+    while last > begin and not lines[last].strip():
+        last -= 1
+    top = last
+    while top > begin and _is_quote(lines[top]):
+        top -= 1
+    if last - top < 3 or lines[top].strip():
+        return False
+    while top > begin and not lines[top].strip():
+        top -= 1
+    return not lines[top].rstrip().endswith(":")
+
+
+# --- 4. Tags, footers, signatures and cards at the end of a piece ---------------------------------------------------
+
+
+def _trim(piece: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return *piece* without what programs added to its end, and what was taken."""
+    kept, tags = _without_tags(piece)
+    removed: list[str] = []
+    for cut in (_footer_start, _delimiter_start, _card_start):
+        at = cut(kept)
+        if at < len(kept):
+            removed = kept[at:] + removed
+            kept = kept[:at]
+    end = len(kept)
+    while end and (not kept[end - 1].strip() or _is_decoration(kept[end - 1])):
+        end -= 1
+    return kept[:end], [*kept[end:], *removed, *tags]
+
+
+def _is_decoration(line: str) -> bool:
+    """Return whether *line* is a rule or stands for a picture."""
+    return _RULE.fullmatch(line[:210]) is not None or _IMAGE.fullmatch(line[:_LINE_LIMIT].strip()) is not None
+
+
+def _without_tags(piece: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return *piece* without the lines that a telephone or a mail program signs with, and these lines."""
+    kept: list[str] = []
+    tags: list[str] = []
+    for line in piece:
+        (tags if _is_tag(line) else kept).append(line)
+    return kept, tags
+
+
+def _is_tag(line: str) -> bool:
+    if len(line) > _LINE_LIMIT:
+        return False
+    bare = line.strip(" \t*_[]\u00a0.")
+    low = bare.casefold()
+    if low[:3] not in _TAG_HEADS or not low.startswith(_MOBILE_TAGS):
+        return False
+    words = _URL.sub(" ", bare).split()
+    return (
+        len(words) <= 12
+        and _TAG_DEVICE.search(" ".join(words[1:] if len(words) > 1 else words)) is not None
+        and (len(words) <= 7 or "brevity" in low or "typos" in low or "excuse" in low or "<" in line or "http" in low)
+    )
+
+
+def _footer_start(piece: Sequence[str]) -> int:
+    """Return the index where the house's footer begins, or the length of *piece*."""
+    filled = False
+    for index, line in enumerate(piece):
+        bare = line[:_LINE_LIMIT].lstrip(" \t*_[\u00a0>").casefold()
+        if bare[:3] in _FOOTER_HEADS and bare.startswith(_FOOTER_STARTS):
+            context = " ".join(piece[index : index + 4])[: 4 * _LINE_LIMIT]
+            if filled and _FOOTER_WORDS.search(context):
+                return index
+        if bare:
+            filled = True
+    return len(piece)
+
+
+def _delimiter_start(piece: Sequence[str]) -> int:
+    """Return the index of the signature delimiter "-- " (RFC 3676 4.3), or the length of *piece*.
+
+    Programs strip the space, so a bare "--" counts too, unless it divides a list or prose stands under it.
+    """
+    below: list[str] = []
+    found = len(piece)
+    for index in range(len(piece) - 1, 0, -1):
+        line = piece[index].rstrip(" \t\u00a0")
+        if not line:
+            continue
+        if line in ("--", "—"):
+            if piece[index] == "-- ":
+                return index
+            if found < len(piece):
+                return len(piece)
+            if below and not any(_is_prose(under) for under in below):
+                found = index
+        below.append(line)
+        if len(below) > _SIGNATURE_LINES:
+            break
+    return found
+
+
+def _is_prose(line: str) -> bool:
+    return len(line.split()) >= 7 and line.rstrip().endswith((".", "?", "!"))
+
+
+def _card_start(piece: Sequence[str]) -> int:
+    """Return the index where a card (name, role, organisation, numbers, address) begins, or the length of *piece*.
+
+    The sign-off directly above the card belongs to it, unless a name stands under it and the card begins with a name of
+    its own ("Thanks / Jo / Jane Smith / Year 4 teacher ...").
+    """
+    filled = [index for index, line in enumerate(piece) if line.strip()][-_SIGNATURE_LINES:]
+    evidence = 0
+    names: list[int] = []
+    top = len(piece)
+    first_evidence = len(piece)
+    for index in reversed(filled):
+        line = piece[index].strip(" \t*_\u00a0")
+        if len(line) > 160:
+            break
+        if _is_sign_off(line):
+            if evidence < 2:
+                return len(piece)
+            if len(names) >= 2 and index == filled[0]:
+                return names[-2]
+            return names[-2] if len(names) >= 2 else index
+        found = _card_evidence(line)
+        if found:
+            evidence += found
+            top = first_evidence = index
+            names = []
+        elif _is_name(line) or _RULE.fullmatch(line) or _IMAGE.fullmatch(line):
+            if index < first_evidence and _is_name(line):
+                names.append(index)
+            top = index
+            if len(names) > 2:
+                break
+        else:
+            break
+    if evidence < 2:
+        return len(piece)
+    # Without a sign-off the card begins with the name right above it; what is further up may be typed.
+    start = names[0] if names else first_evidence
+    return start if _joined(piece[:start]) and top <= start else len(piece)
+
+
+def _is_sign_off(line: str) -> bool:
+    bare = line.strip(" ,.!;:*_-–xX\u00a0😊🙂☺\ufe0f").casefold()
+    return bare in _SIGN_OFF_SET
+
+
+def _is_name(line: str) -> bool:
+    """Return whether *line* may be a person's name: one to five words in capitals, no digits, no sentence."""
+    bare = line.strip(" ,*_")
+    words = bare.split()
+    if not 1 <= len(words) <= 6 or len(bare) > 60 or bare[-1:] in (".", "?", "!", ":", ";"):
+        return False
+    return not any(char.isdigit() for char in bare) and all(
+        word[:1].isupper()
+        or not word[:1].isascii()
+        or word.startswith("(")
+        or word.casefold() in ("de", "da", "van", "von", "der", "den", "di", "al")
+        for word in words
+    )
+
+
+def _card_evidence(line: str) -> int:
+    """Return how many facts of a card *line* states: a number, an address, a role, an organisation; 0 for prose."""
+    facts = 0
+    for part in _DIVIDER.split(line):
+        bare = part.strip(" *_|,<>[]()")
+        if bare:
+            facts += _is_fact(bare)
+    return facts
+
+
+def _is_fact(bare: str) -> bool:
+    if bare.endswith((".", "?", "!")) and len(bare.split()) > 4:
+        return False
+    label = _CONTACT_LABEL.match(bare)
+    if label is not None and _CONTACT_TAIL.match(bare[label.end() :].lstrip(" <[")):
+        return len(bare.split()) <= 12
+    if _PHONE.fullmatch(bare) or _URL.fullmatch(bare) or _ADDRESS.fullmatch(bare):
+        return True
+    if len(bare.split()) > 10:
+        return False
+    if _POSTCODE.search(bare) or (_STREET.search(bare) and bare[:1].isupper() and "," in bare):
+        return True
+    words = bare.split()
+    capital = sum(1 for word in words if not word[:1].islower() or word in ("of", "and", "the", "for", "to"))
+    return capital * 2 >= len(words) and (_ROLE.search(bare) is not None or _ORGANISATION.search(bare) is not None)
