@@ -285,8 +285,8 @@ FROM_GOOGLE = (
 BY_GOOGLE = (
     "Authentication-Results",
     "mx.google.com; dkim=pass header.i=@allsaints.example header.s=google header.b=AbC+/d=; spf=pass (google.com:"
-    " domain of sam@allsaints.example designates 209.85.220.41 as permitted sender) smtp.mailfrom=sam@allsaints.example;"
-    " dmarc=pass (p=REJECT sp=REJECT dis=NONE) header.from=allsaints.example",
+    " domain of sam@allsaints.example designates 209.85.220.41 as permitted sender) smtp.mailfrom=sam@allsaints.example"
+    "; dmarc=pass (p=REJECT sp=REJECT dis=NONE) header.from=allsaints.example",
 )
 
 

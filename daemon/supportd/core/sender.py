@@ -16,7 +16,7 @@ ARC is not looked at: it repeats what a stranger says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from supportd.core import addresses
@@ -77,11 +77,15 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How sure we are who wrote a mail, and why.  *claims_technician*: its From is a technician's, proved or not."""
+    """How sure we are who wrote a mail, and why.
+
+    *claims_technician*: its From is a technician's, proved or not.  *is_plain*: From names exactly one plain address.
+    """
 
     level: Level
     reasons: tuple[str, ...]
     claims_technician: bool = False
+    is_plain: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def evidence(mail: Mail, trust: Trust) -> Standing:
     claims_technician = address in trust.technicians
     problems = _from_problems(mail, address)
     if problems:
-        return Standing(level=Level.UNVERIFIED, reasons=problems, claims_technician=claims_technician)
+        return Standing(level=Level.UNVERIFIED, reasons=problems, claims_technician=claims_technician, is_plain=False)
     level, reasons = _level(mail, address, trust)
     return Standing(level=level, reasons=reasons, claims_technician=claims_technician)
 
@@ -121,14 +125,11 @@ def with_token(standing: Standing, trust: Trust) -> Standing:
 
     With a profile the mail must already be proved a technician's; with ``none`` the token is the proof.
     """
-    proved = standing.level >= Level.TECHNICIAN or (trust.profile is Profile.NONE and standing.claims_technician)
-    if not proved:
+    is_proof_enough = trust.profile is Profile.NONE and standing.claims_technician and standing.is_plain
+    if standing.level < Level.TECHNICIAN and not is_proof_enough:
         return standing
-    return Standing(
-        level=Level.COMMANDING,
-        reasons=(*standing.reasons, "the technician's own token for this ticket"),
-        claims_technician=standing.claims_technician,
-    )
+    reasons = (*standing.reasons, "the technician's own token for this ticket")
+    return replace(standing, level=Level.COMMANDING, reasons=reasons)
 
 
 def _from_problems(mail: Mail, address: str) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ The clues, the first that holds for a sender who takes part in the ticket:
 
 1. a Message-ID of ours, with its HMAC, in In-Reply-To or References (the last 20);
 2. the secret part of the reply address;
-3. the subject tag ``[AS-123]``, only for one who takes part;
+3. the subject tag ``[AS-123]``;
 4. a remembered Message-ID of an incoming mail (a reply-all that is faster than our acknowledgement).
 
-Anything weaker opens a new ticket that links to the ticket it pointed at.
+Who takes part: the requester, whom a participant copied in, a technician.  Merged tickets are followed.  On a closed
+ticket a reply opens a new one; thanks open nothing.  An unverified sender with clue 1 or 2 leaves a note that only
+technicians see.  Anything weaker opens a new ticket that links to the one it pointed at.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from supportd.core import addresses as plain_addresses
 from supportd.core import tokens
 from supportd.core.model import Address, Mail, Status
 from supportd.core.sender import Level, Standing, Trust, with_token
@@ -26,6 +29,8 @@ from supportd.core.tokens import Keys, OwnId, ReplyToken, Role
 _MOST_REFERENCES = 20
 # A subject holds one tag; more than a few are a guess at tickets.
 _MOST_TAGS = 3
+# A mail to the whole staff must not make sixty people party to one ticket.
+_MOST_COPIED_IN = 20
 # behaviour.md: a token is valid while its ticket is not closed and 30 days after.
 TOKEN_OUTLIVES_TICKET = timedelta(days=30)
 
@@ -34,13 +39,15 @@ TOKEN_OUTLIVES_TICKET = timedelta(days=30)
 class Clues:
     """What in a mail points at tickets, nearest first.
 
-    *references* are Message-IDs of others, to be looked up among the incoming mail that is remembered.  *forged* have
-    our shape and fail the HMAC: each counts against its sender's ten wrong tries an hour.
+    *tags* stand in square brackets in the subject, *mentions* without; both as we write references ("AS-123").
+    *references* are the Message-IDs without our proof, to be looked up among those that are remembered.  *forged* have
+    our shape and fail the check: each counts against its sender's ten wrong tries an hour.
     """
 
     own: tuple[OwnId, ...] = ()
     reply_tokens: tuple[ReplyToken, ...] = ()
     tags: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     forged: tuple[str, ...] = ()
 
@@ -49,7 +56,7 @@ class Clues:
 class Candidate:
     """A ticket that a clue points at, as the database knows it.
 
-    *message_ids* are the remembered incoming Message-IDs of this ticket that the clues asked for.
+    *message_ids* are those of the clues' *references* that mails of this ticket bear.
     """
 
     id: int
@@ -108,29 +115,33 @@ def clues(mail: Mail, *, keys: Keys, addresses: Iterable[str], prefix: str) -> C
     *addresses* are the mailbox's own (``support@domain`` and its aliases), *prefix* is that of its references ("AS").
     """
     own: list[OwnId] = []
-    others: list[str] = []
+    references: list[str] = []
     forged: list[str] = []
     for reference in _nearest_first(mail):
         proof = tokens.verify(reference, keys)
         if proof is not None:
             own.append(proof)
-        elif tokens.looks_like_ours(reference):
+            continue
+        # One of ours by a key that is gone is still remembered: nobody could have guessed it.
+        references.append(reference)
+        if tokens.looks_like_ours(reference):
             forged.append(reference)
-        else:
-            others.append(reference)
     reply_tokens: list[ReplyToken] = []
+    recipients = tuple(dict.fromkeys(_recipients(mail)))
     for address in addresses:
-        for recipient in _recipients(mail):
+        for recipient in recipients:
             token = tokens.read_reply_address(recipient, address, keys)
-            if token is not None and token not in reply_tokens:
+            if token is not None:
                 reply_tokens.append(token)
-            elif token is None and _is_tagged(recipient, address):
+            elif _has_plus_part(recipient, address):
                 forged.append(recipient)
+    tags, mentions = _tags(mail.subject, prefix)
     return Clues(
         own=tuple(own),
-        reply_tokens=tuple(reply_tokens),
-        tags=tuple(_tags(mail.subject, prefix)),
-        references=tuple(others),
+        reply_tokens=tuple(dict.fromkeys(reply_tokens)),
+        tags=tags,
+        mentions=mentions,
+        references=tuple(references),
         forged=tuple(forged),
     )
 
@@ -152,19 +163,24 @@ def place(
     `says_only_thanks` answers for the new text.
     """
     known = {candidate.id: candidate for candidate in candidates}
-    alarm = "identifiers in our shape that fail their check" if found.forged else ""
-    guess: NewLinked | None = None
+    address = "" if sender is None else sender.address.lower()
+    writer = _Writer(address=address, standing=standing, trust=trust, keys=keys, only_thanks=only_thanks)
+    guess: tuple[int, str] | None = None
     for candidate, proof, reason in _pointed_at(found, known):
         target = _follow(candidate, known)
-        address = "" if sender is None else sender.address.lower()
-        writer = _Writer(address=address, standing=standing, trust=trust, keys=keys, only_thanks=only_thanks)
-        placement = _by_clue(writer, candidate, target, proof, reason, now)
-        if isinstance(placement, Append):
+        has_token = _has_token(writer, found, target, known, now)
+        placement = _believed(writer, candidate, target, proof is not None, has_token, reason)
+        if placement is not None:
             return placement
-        guess = guess or placement
+        guess = guess or (
+            target.id,
+            f"{reason}, but the sender takes no part in {target.reference}, or does not prove it",
+        )
+    guess = guess or _mentioned(found, known)
+    forged = "identifiers in our shape that fail their check" if found.forged else ""
     if guess is not None:
-        return guess
-    return New(reason="nothing points at a ticket", alarm=alarm)
+        return NewLinked(linked=guess[0], reason=guess[1], alarm=forged or _unproved(writer))
+    return New(reason="nothing points at a ticket", alarm=forged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,62 +194,76 @@ class _Writer:
     only_thanks: bool
 
 
-def _by_clue(
-    writer: _Writer,
-    candidate: Candidate,
-    target: Candidate,
-    proof: OwnId | ReplyToken | None,
-    reason: str,
-    now: datetime,
-) -> Append | NewLinked:
-    """Return the placement on *target*, to which *candidate* (perhaps itself) leads, when one clue is believed."""
+def _unproved(writer: _Writer) -> str:
+    """Return the alarm for a technician's address without proof, or an empty text."""
+    if not writer.standing.claims_technician or writer.standing.level >= Level.TECHNICIAN:
+        return ""
+    return f"{writer.address} is a technician's, and the mail does not prove it"
+
+
+def _has_token(writer: _Writer, found: Clues, target: Candidate, known: dict[int, Candidate], now: datetime) -> bool:
+    """Return whether the mail carries the token that we mailed to its technician for *target*."""
+    if not writer.address or (target.closed_at is not None and now - target.closed_at > TOKEN_OUTLIVES_TICKET):
+        return False
+    return any(
+        proof is not None
+        and proof.role is Role.TECHNICIAN
+        and _follow(candidate, known).id == target.id
+        and tokens.is_for(proof, writer.address, writer.keys)
+        for candidate, proof, _ in _pointed_at(found, known)
+    )
+
+
+def _believed(
+    writer: _Writer, candidate: Candidate, target: Candidate, has_proof: bool, has_token: bool, reason: str
+) -> Append | NewLinked | None:
+    """Return the placement on *target*, to which *candidate* (perhaps itself) leads, or None if it is not believed.
+
+    *has_proof*: the clue bears our HMAC; *has_token*: among the clues is the writer's own technician's token.
+    """
     level = writer.standing.level
-    is_own_proof = proof is not None and writer.address != "" and tokens.is_for(proof, writer.address, writer.keys)
-    is_fresh = target.closed_at is None or now - target.closed_at <= TOKEN_OUTLIVES_TICKET
 
     # A technician with the token that we mailed to him for this ticket.
-    if proof is not None and proof.role is Role.TECHNICIAN and is_own_proof and is_fresh:
-        commanding = with_token(writer.standing, writer.trust)
-        if commanding.level is Level.COMMANDING:
-            return Append(ticket=target.id, role=Role.TECHNICIAN, level=commanding.level, reason=reason)
+    commanding = with_token(writer.standing, writer.trust).level if has_token else level
+    if commanding is Level.COMMANDING:
+        return Append(ticket=target.id, role=Role.TECHNICIAN, level=commanding, reason=reason)
+
+    people = (candidate.requester, *candidate.participants, target.requester, *target.participants)
+    takes_part = writer.address != "" and writer.address in (person.lower() for person in people)
+
+    # Whoever says that he takes part, without proof that he is who he says.
+    if level is Level.UNVERIFIED:
+        if not has_proof or not (takes_part or writer.standing.claims_technician):
+            return None
+        return Append(
+            ticket=target.id,
+            role=Role.REQUESTER if takes_part else Role.TECHNICIAN,
+            level=level,
+            reason=f"{reason}; the sender is not verified",
+            alarm=_unproved(writer),
+            held=True,
+        )
 
     # The requester, or somebody whom a participant copied in.
-    people = (candidate.requester, *candidate.participants, target.requester, *target.participants)
-    if writer.address and writer.address in (person.lower() for person in people):
-        return _as_participant(writer, target, reason)
+    if takes_part:
+        if target.status is Status.CLOSED and not writer.only_thanks:
+            return NewLinked(linked=target.id, reason=f"{reason}, but {target.reference} is closed")
+        reopens = target.status is Status.RESOLVED and not writer.only_thanks
+        return Append(ticket=target.id, role=Role.REQUESTER, level=level, reason=reason, reopens=reopens)
 
     # A technician, proved, but without his own token: what he writes is kept, and steers nothing.
     if level >= Level.TECHNICIAN:
-        return Append(
-            ticket=target.id, role=Role.TECHNICIAN, level=level, reason=f"{reason}, without his token", as_note=True
-        )
-
-    # A technician's address without proof.  What answers a mail of ours is kept for technicians to see.
-    if writer.standing.claims_technician:
-        alarm = f"{writer.address} is a technician's, but the mail does not prove it"
-        if proof is not None and level is Level.UNVERIFIED:
-            return Append(
-                ticket=target.id,
-                role=Role.TECHNICIAN,
-                level=level,
-                reason=f"{reason}, unproved",
-                alarm=alarm,
-                held=True,
-            )
-        return NewLinked(linked=target.id, reason=f"{reason}, but the sender is not proved", alarm=alarm)
-    return NewLinked(linked=target.id, reason=f"{reason}, but the sender takes no part in {target.reference}")
+        return Append(ticket=target.id, role=Role.TECHNICIAN, level=level, reason=f"{reason}; no token", as_note=True)
+    return None
 
 
-def _as_participant(writer: _Writer, target: Candidate, reason: str) -> Append | NewLinked:
-    level = writer.standing.level
-    if level is Level.UNVERIFIED:
-        return Append(
-            ticket=target.id, role=Role.REQUESTER, level=level, reason=f"{reason}; the sender is unverified", held=True
-        )
-    if target.status is Status.CLOSED and not writer.only_thanks:
-        return NewLinked(linked=target.id, reason=f"{reason}, but {target.reference} is closed")
-    reopens = target.status is Status.RESOLVED and not writer.only_thanks
-    return Append(ticket=target.id, role=Role.REQUESTER, level=level, reason=reason, reopens=reopens)
+def _mentioned(found: Clues, known: dict[int, Candidate]) -> tuple[int, str] | None:
+    """Return the first ticket that the subject merely mentions, with the reason, or None."""
+    mentioned = [tokens.plain_reference(mention) for mention in found.mentions]
+    for candidate in known.values():
+        if tokens.plain_reference(candidate.reference) in mentioned:
+            return _follow(candidate, known).id, f"the subject mentions {candidate.reference}"
+    return None
 
 
 def _pointed_at(
@@ -253,7 +283,7 @@ def _pointed_at(
     for reference in found.references:
         for candidate in known.values():
             if reference in candidate.message_ids:
-                yield candidate, None, "answers a mail that came in for the ticket"
+                yield candidate, None, "answers a mail of the ticket"
 
 
 def _follow(candidate: Candidate, known: dict[int, Candidate]) -> Candidate:
@@ -279,29 +309,62 @@ def _recipients(mail: Mail) -> Iterator[str]:
         yield from (value.strip().strip("<>") for value in mail.header_all(name))
 
 
-def _is_tagged(recipient: str, address: str) -> bool:
+def _has_plus_part(recipient: str, address: str) -> bool:
     local, _, domain = address.lower().rpartition("@")
     return recipient.lower().startswith(local + "+") and recipient.lower().endswith("@" + domain)
 
 
-def _tags(subject: str, prefix: str) -> Iterator[str]:
-    """Yield the references in square brackets of *subject* ("AS-123"), as we write them, at most three."""
-    count = 0
-    for piece in subject.split("[")[1:]:
-        inside, closed, _ = piece.partition("]")
-        plain = tokens.plain_reference(inside)
-        digits = plain.removeprefix(prefix.lower())
-        if closed and len(inside) <= len(prefix) + 14 and plain != digits and digits.isdigit():
+def _tags(subject: str, prefix: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the references in square brackets of *subject* and those without, as we write them, at most three each."""
+    tags: list[str] = []
+    outside: list[str] = []
+    for piece in "]".join(("", subject)).split("["):
+        inside, closed, behind = piece.partition("]")
+        if closed:
+            tags.append(inside)
+            outside.extend(behind.split())
+        else:
+            outside.extend(piece.split())
+    mentions = [word.strip(".,:;!?()'\"") for word in outside]
+    return (
+        tuple(dict.fromkeys(_references(tags, prefix)))[:_MOST_TAGS],
+        tuple(dict.fromkeys(_references((word for word in mentions if "-" in word), prefix)))[:_MOST_TAGS],
+    )
+
+
+def _references(words: Iterable[str], prefix: str) -> Iterator[str]:
+    for word in words:
+        # 14: the prefix, a hyphen, spaces and a number that a database can hold.
+        digits = tokens.plain_reference(word).removeprefix(prefix.lower()) if len(word) <= len(prefix) + 14 else ""
+        if digits.isdigit() and tokens.plain_reference(word) != digits:
             yield f"{prefix}-{int(digits)}"
-            count += 1
-            if count == _MOST_TAGS:
-                return
+
+
+def copied_in(mail: Mail, level: Level, trust: Trust, ours: Iterable[str]) -> tuple[str, ...]:
+    """Return whom *mail* brings into the ticket by To and Cc (reliability.md 4.2: add participants by Cc).
+
+    A member of staff brings in staff, a technician with his token anybody; *ours* (lower case) are the mailbox's own
+    addresses, which never take part, and neither does the writer himself.
+    """
+    if level < Level.MEMBER:
+        return ()
+    own = set(ours) | ({mail.sender.address} if mail.sender else set())
+    people = dict.fromkeys(person.address for person in (*mail.to, *mail.cc))
+    allowed = [
+        person
+        for person in people
+        if person not in own
+        and not any(_has_plus_part(person, address) for address in own)
+        and (level is Level.COMMANDING or person.rpartition("@")[2] in trust.staff_domains)
+        and plain_addresses.is_plain(person)
+    ]
+    return tuple(allowed[:_MOST_COPIED_IN])
 
 
 # Words that a mail of thanks is made of; a single other word makes it more than thanks.
 _POLITE_WORDS = """
     thanks thank thankyou thx ta cheers you u so very much many a lot all again for the your help quick speedy fast
-    prompt reply response that this it its it's is was works working now sorted fixed solved resolved done great
+    prompt reply response that that's thats this it its it's is was works working now sorted fixed solved resolved done great
     brilliant perfect lovely wonderful amazing fantastic excellent super good ok okay fab legend star you're youre kind
     regards best wishes hi hello dear team and
 """
@@ -313,12 +376,16 @@ _GRATEFUL = frozenset(
 _LONGEST_THANKS_WORDS = 25
 
 
-def says_only_thanks(new_text: str) -> bool:
-    """Return whether *new_text* says thanks and nothing else: every word is one of a short list."""
-    if "?" in new_text:
-        return False
+def says_only_thanks(new_text: str, names: Iterable[str] = ()) -> bool:
+    """Return whether *new_text* says thanks and nothing else: every word is of a short list or one of the *names*.
+
+    *names* are those of the requester and the technicians ("Thanks Sam, Jane").
+    """
     words = _words(new_text, _LONGEST_THANKS_WORDS + 1)
-    return 0 < len(words) <= _LONGEST_THANKS_WORDS and _POLITE.issuperset(words) and not _GRATEFUL.isdisjoint(words)
+    if "?" in new_text or not 0 < len(words) <= _LONGEST_THANKS_WORDS or words[0] in ("is", "was"):
+        return False
+    known = _POLITE.union(*(name.lower().split() for name in names))
+    return known.issuperset(words) and not _GRATEFUL.isdisjoint(words)
 
 
 class Word(StrEnum):
