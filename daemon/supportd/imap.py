@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import imapclient
 from imapclient.exceptions import IMAPClientError, LoginError
@@ -21,6 +22,8 @@ from supportd.errors import Refused, Unavailable
 # A hung server may hold a thread no longer than this; the connect is quick or not at all.
 _CONNECT_SECONDS = 15
 _READ_SECONDS = 60
+# RFC 2683 3.2.1.5 asks clients to keep a command line below 8000 octets; a UID has up to ten digits and a comma.
+_LISTED_AT_ONCE = 500
 # One literal at most: larger messages come in pieces, so that neither side holds them whole more than once.
 _PIECE_BYTES = 1 << 20
 
@@ -105,8 +108,13 @@ class ImapSession:
 
     def listing(self) -> list[Listing]:
         """Return every message of the selected folder, in the order of UIDs."""
+        answer: dict[int, Any] = {}
         with _failures("imap listing"):
-            answer = self._client.fetch("1:*", ["RFC822.SIZE", "INTERNALDATE"])
+            uids = self._client.search()
+            # imapclient takes no range such as 1:*; a command of so many UIDs stays below 8 KB.
+            for start in range(0, len(uids), _LISTED_AT_ONCE):
+                chunk = uids[start : start + _LISTED_AT_ONCE]
+                answer.update(self._client.fetch(chunk, ["RFC822.SIZE", "INTERNALDATE"]))
         return [
             Listing(uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data[b"INTERNALDATE"]))
             for uid, data in sorted(answer.items())
