@@ -3,6 +3,7 @@
 The tree is Lexbor's (it repairs as browsers do); the walk is iterative, since mails nest 20,000 deep.
 
 - hidden: comments, scripts, styles, ``hidden``, ``display:none``, ``mso-hide:all`` and the like never become text
+- blocks nested more than 1,000 deep are flattened to line breaks
 - paragraphs, lists, table cells and links stay readable; a cited block is marked with ``>``
 - quote containers of the mail programs are known by their marks, so that *own* is the text without them
 """
@@ -10,10 +11,14 @@ The tree is Lexbor's (it repairs as browsers do); the walk is iterative, since m
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+# For each block Lexbor looks through the blocks around it, so that depth costs the square; replies of replies of real
+# threads nest a few hundred deep.
+NESTING = 1000
 # What a person writes is far below this; the rest of a larger document is cut off before it costs anything.
 LIMIT_CHARS = 512 * 1024
 
@@ -33,6 +38,11 @@ _BLOCK = frozenset(
     }
 )
 _HIDING = ("display:none", "visibility:hidden", "mso-hide:all", "font-size:0;", "font-size:0px", "font-size:0pt")
+_NESTING_TAG = re.compile(
+    r"<(/?)(address|article|aside|blockquote|center|details|dialog|dir|div|dl|fieldset|figure|footer|form|header|main|menu"
+    r"|nav|ol|section|ul)(?=[\s/>])",
+    re.IGNORECASE,
+)
 _HTML_SPACES = re.compile(r"[ \t\n\f\r]+")
 # The line that Outlook draws between an answer and what it answers, as its own plain text shows it.
 RULE = "_" * 32
@@ -59,7 +69,7 @@ class Markup:
 
 def read(html: str) -> Markup:
     """Return the text of *html*; the part beyond 512 Ki characters is not read."""
-    html = html[:LIMIT_CHARS]
+    html = _shallow(html[:LIMIT_CHARS])
     tree = LexborHTMLParser(html)
     if tree.root is None:
         return Markup(text="")
@@ -67,6 +77,34 @@ def read(html: str) -> Markup:
     own = _Writer() if _QUOTE_MARK.search(html) else None
     quoted = _walk(tree.root, writer, own)
     return Markup(text=writer.text(), own=own.text() if own is not None and quoted else None)
+
+
+def _shallow(html: str) -> str:
+    """Return *html* with at most NESTING blocks inside each other; deeper ones become line breaks, no word is lost."""
+    if html.count("<") <= NESTING:
+        return html
+    depth = 0
+    open_tags: Counter[str] = Counter()
+    flattened: Counter[str] = Counter()
+
+    def tag(found: re.Match[str]) -> str:
+        nonlocal depth
+        name = found[2].lower()
+        if not found[1]:
+            if depth >= NESTING:
+                flattened[name] += 1
+                return "<br"
+            depth += 1
+            open_tags[name] += 1
+        elif flattened[name]:
+            flattened[name] -= 1
+            return "</br"
+        elif open_tags[name]:
+            open_tags[name] -= 1
+            depth -= 1
+        return found[0]
+
+    return _NESTING_TAG.sub(tag, html)
 
 
 class _Writer:

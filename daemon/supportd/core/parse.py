@@ -36,6 +36,8 @@ PARTS = 200
 DEPTH = 20
 ATTACHMENTS = 100
 TEXT_BYTES = 1024 * 1024
+# What a person writes ends long before this; a pasted log behind it is kept as text, not taken apart.
+SPLIT_CHARS = 256 * 1024
 # RFC 5321 4.5.3.1.3 allows a path of 256 octets with its brackets.
 ADDRESS_CHARS = 254
 NAME_CHARS = 120
@@ -126,7 +128,7 @@ def _parse(raw: bytes) -> Mail | Unparseable:
     flag = _cannot_read(root, text)
     if flag:
         defects.append(flag)
-    split = quotes.split(text, own, mail.subject)
+    split = quotes.split(text[:SPLIT_CHARS], own and own[:SPLIT_CHARS], mail.subject)
     mail = replace(
         mail,
         content_type=root.type,
@@ -357,39 +359,23 @@ def _sections(raw: bytes, part: _Part, most: int) -> list[tuple[int, int]]:
         if guess is None:
             return []
         boundary = guess[1]
-    delimiter = b"--" + boundary
+    # The line end before a delimiter belongs to it (RFC 2046 5.1.1); another boundary may begin with this one.
+    delimiter = re.compile(rb"\n--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?(?:\n|\Z))")
     sections: list[tuple[int, int]] = []
     opened = -1
-    position = part.start
-    while len(sections) < most:
-        found = raw.find(delimiter, position, part.end)
-        if found < 0:
-            break
-        position = found + len(delimiter)
-        line_end = raw.find(b"\n", position, part.end)
-        line_end = part.end if line_end < 0 else line_end
-        # 200: longer than "--" and any white space; a boundary of another part may begin with this one.
-        rest = raw[position : min(line_end, position + 200)].strip(b" \t\r")
-        if rest not in (b"", b"--") or (found > part.start and raw[found - 1] != 0x0A):
-            continue
+    # The blank line that ends the fields stands in front of a part; a body at the very start has none.
+    for found in delimiter.finditer(raw, max(part.start - 1, 0), part.end):
         if opened >= 0:
-            sections.append((opened, max(opened, _before_line_end(raw, found))))
-        opened = -1 if rest else line_end + 1
-        position = line_end
-        if rest:
-            break
-    if 0 <= opened < part.end and len(sections) < most:
+            end = found.start() - (raw[found.start() - 1 : found.start()] == b"\r")
+            sections.append((opened, max(opened, end)))
+            opened = -1
+        if found[1] or len(sections) >= most:
+            return sections
+        line_end = raw.find(b"\n", found.end(), part.end)
+        opened = line_end + 1 if line_end >= 0 else part.end
+    if 0 <= opened < part.end:
         sections.append((opened, part.end))
     return sections
-
-
-def _before_line_end(raw: bytes, position: int) -> int:
-    """Return *position* less the line end before it: it belongs to the delimiter (RFC 2046 5.1.1)."""
-    if raw[position - 1 : position] == b"\n":
-        position -= 1
-        if raw[position - 1 : position] == b"\r":
-            position -= 1
-    return position
 
 
 def _parameter(parameters: Message, name: str, header: str = "content-type") -> str:

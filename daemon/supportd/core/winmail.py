@@ -22,15 +22,16 @@ class Winmail:
 
 
 def read(content: bytes) -> Winmail | None:
-    """Return what the TNEF stream *content* holds, or None when it is none or is damaged."""
+    """Return what the TNEF stream *content* holds, or None when it is damaged or holds nothing we can show."""
     if _objects(content) > OBJECTS:
         return None
     try:
         stream = TNEF(content, do_checksum=False)
         files = tuple((_name(item), bytes(item.data)) for item in stream.attachments if item.data)
-        return Winmail(text=_text(stream.body), html=_text(stream.htmlbody), files=files)
+        found = Winmail(text=_text(stream.body), html=_text(stream.htmlbody), files=files)
     except Exception:  # noqa: BLE001 - tnefparse checks nothing: damage shows as whatever exception comes first
         return None
+    return found if found != Winmail() else None
 
 
 def _objects(content: bytes) -> int:
