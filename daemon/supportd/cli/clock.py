@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from supportd.errors import UserError
+
 if TYPE_CHECKING:
-    from supportd.core.hours import Hours
-    from supportd.core.sla import Policy
+    from rich.console import Group
+    from rich.text import Text
+
+    from supportd.core.hours import Day, Hours
+    from supportd.core.sla import Move, Policy
 
 
 @click.group()
@@ -32,7 +41,7 @@ def due(context: click.Context, jsonl: bool) -> None:
     from supportd.config.targets import policy
 
     config = context.obj.config()
-    table = policy(config.severities, config.immediate_within_minutes)
+    table = policy(config.severities, config.immediate_within)
     failed = 0
     for answer, is_error in answers(sys.stdin.buffer, table, config.calendar.hours()):
         sys.stdout.buffer.write(answer.encode())
@@ -108,3 +117,192 @@ def _instant(asked: dict[str, Any]) -> datetime:
 @click.group()
 def calendar() -> None:
     """When the service is open, and what a change of the calendar would move."""
+
+
+@calendar.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with a line for each date.")
+@click.pass_context
+def show(context: click.Context, as_json: bool) -> None:
+    """Draw the calendar from its first known month to its last: months on a terminal, a line a date in a pipe."""
+    hours = context.obj.config().calendar.hours()
+    if as_json:
+        click.echo(json.dumps(_calendar_object(hours), ensure_ascii=False, indent=1))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(month_grids(hours))
+    else:
+        for day in _days(hours):
+            click.echo(f"{day.on} {day.on:%a} {day_text(day)}")
+
+
+@calendar.command()
+@click.argument("new", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_context
+def diff(context: click.Context, new: Path) -> None:
+    """List the dates that the configuration file NEW would change, before anything applies."""
+    from supportd.config import load
+
+    lines = change_lines(context.obj.config().calendar.hours(), load(new).calendar.hours())
+    click.echo("\n".join(lines) if lines else "No date changes.")
+
+
+@calendar.command()
+@click.argument("day", metavar="YYYY-MM-DD")
+@click.argument("reason")
+@click.option("--to", "last", metavar="YYYY-MM-DD", help="The last date, when it is more than one.")
+@click.option("--hours", multiple=True, metavar="HH:MM-HH:MM", help="Close these hours only; may stand several times.")
+@click.option("--cover", is_flag=True, help="Close cover too.")
+@click.pass_context
+def close(context: click.Context, day: str, reason: str, last: str | None, hours: tuple[str, ...], cover: bool) -> None:
+    """Write a closure into the configuration file, its comments kept, and say what changes."""
+    from supportd.config import Config, document
+    from supportd.config.calendar import closure, with_closure
+
+    path: Path = context.obj.file()
+    text = path.read_bytes().decode("utf-8")
+    edited = with_closure(text, closure(day, last or day, reason, hours, cover))
+    surroundings = {"folder": path.parent}
+    before = document.parse(Config, text, name=str(path), context=surroundings).calendar.hours()
+    after = document.parse(Config, edited, name=str(path), context=surroundings).calendar.hours()
+    lines = change_lines(before, after)
+    if not lines:
+        raise UserError(f"the service is closed on {day} already; the file stays as it is")
+    _replace(path, edited)
+    click.echo("\n".join(lines))
+    click.echo(f"Written to {path}; the daemon takes it up when it reloads (systemctl reload supportd).", err=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace the file at *path* in one step, so that a reload at any moment reads the old or the new one whole."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(path, name)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror}); check its rights") from error
+
+
+def change_lines(before: Hours, after: Hours) -> list[str]:
+    """Return the dates on which two calendars differ, a line each."""
+    from supportd.core.hours import changes
+
+    lines = [
+        f"{change.after.on} {change.after.on:%a}: {day_text(change.before)} -> {day_text(change.after)}"
+        for change in changes(before, after)
+    ]
+    if before.zone != after.zone:
+        lines.insert(0, f"time zone: {before.zone} -> {after.zone}")
+    return lines
+
+
+def move_lines(moves: Iterable[Move], hours: Hours) -> list[str]:
+    """Return the open deadlines that move, a line each, in the words of *hours*' zone."""
+    from supportd.core.explain import instant_text
+
+    def shown(at: datetime | None) -> str:
+        return instant_text(at, hours) if at else "not known"
+
+    return [f"{move.reference} {move.kind}: {shown(move.before)} -> {shown(move.after)}" for move in moves]
+
+
+def day_text(day: Day) -> str:
+    """Return what a calendar says of one date: its hours, cover marked, and what closes it."""
+    if not day.windows:
+        return f"closed ({day.closed_by or 'no hours'})"
+    text = "open " + ", ".join(map(str, day.windows))
+    if day.cover:
+        text += f" (cover {', '.join(map(str, day.cover))}: {day.cover_reason})"
+    elif day.closed_by:
+        text += f" ({day.closed_by})"
+    return text
+
+
+def _days(hours: Hours) -> list[Day]:
+    """Return every date from the first known month to the end of the last."""
+    spans = [*(term.span for term in hours.terms), *(cover.span for cover in hours.cover)]
+    if not spans:
+        return []
+    first = min(span.first for span in spans).replace(day=1)
+    last = max(span.last for span in spans).replace(day=28) + timedelta(days=4)
+    return [hours.day(first + timedelta(days=number)) for number in range((last.replace(day=1) - first).days)]
+
+
+def _calendar_object(hours: Hours) -> dict[str, Any]:
+    return {
+        "timezone": str(hours.zone),
+        "known_until": str(hours.known_until) if hours.known_until else None,
+        "days": [
+            {
+                "date": str(day.on),
+                "open": [str(window) for window in day.windows],
+                "cover": [str(window) for window in day.cover],
+                "closed_by": day.closed_by or None,
+            }
+            for day in _days(hours)
+        ],
+    }
+
+
+def month_grids(hours: Hours) -> Group:
+    """Return the months of a calendar, three side by side in 80 columns, told apart by marks as well as by colour."""
+    from itertools import groupby
+
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    months = [
+        _month(list(days), hours) for _, days in groupby(_days(hours), key=lambda day: (day.on.year, day.on.month))
+    ]
+    rows = Table.grid(padding=(0, 3, 1, 0))
+    for number in range(0, len(months), MONTHS_A_ROW):
+        rows.add_row(*months[number : number + MONTHS_A_ROW])
+    legend = Text.assemble(*(part for mark, words, style in MARKS.values() for part in ((mark, style), f" {words}   ")))
+    until = f"Known until {hours.known_until}." if hours.known_until else "No term dates are configured."
+    named = [f"{day.on:%a} {day.on}: {day_text(day)}" for day in _days(hours) if _mark(day, hours) not in QUIET]
+    return Group(rows, legend, Text(until), *map(Text, named))
+
+
+# What marks a date, what it means, and its colour; the mark alone must be enough.
+MARKS = {
+    "open": ("12", "open", "bold green"),
+    "other": ("12~", "other hours", "bold yellow"),
+    "cover": ("12+", "cover", "bold cyan"),
+    "closed": (".", "closed", "dim"),
+    "closure": ("x", "closure", "bold red"),
+    "holiday": ("h", "bank holiday", "magenta"),
+}
+QUIET = ("open", "closed")
+MONTHS_A_ROW = 3
+
+
+def _mark(day: Day, hours: Hours) -> str:
+    if day.cover:
+        return "cover"
+    if day.windows:
+        return "open" if not day.closed_by else "other"
+    if any(day.on in closure.span for closure in hours.closures) and hours.weekly[day.on.weekday()]:
+        return "closure"
+    return "holiday" if any(holiday.on == day.on for holiday in hours.bank_holidays) else "closed"
+
+
+def _month(days: list[Day], hours: Hours) -> Text:
+    from rich.text import Text
+
+    first = days[0].on
+    text = Text(f"{first:%B %Y}".center(21).rstrip() + "\n" + "Mo Tu We Th Fr Sa Su\n", no_wrap=True)
+    text.append("   " * first.weekday())
+    for day in days:
+        mark = _mark(day, hours)
+        sign, _, style = MARKS[mark]
+        shown = sign.replace("12", f"{day.on.day:2}") if "12" in sign else f" {sign}"
+        text.append(f"{shown:<3}", style=style)
+        if day.on.weekday() == 6:
+            text.append("\n")
+    return text

@@ -7,8 +7,9 @@ does not depend on when it is read.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import holidays
 import icalendar
 import recurring_ical_events
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 
 from supportd.config.document import Section
 from supportd.core.hours import BankHoliday, Closure, Cover, Hours, Span, Term, Window
+from supportd.errors import UserError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -237,6 +250,75 @@ def english_bank_holidays(terms: tuple[Term, ...]) -> tuple[BankHoliday, ...]:
     # Without the subdivision the August bank holiday is missing.
     listed = holidays.country_holidays("GB", subdiv="ENG", years=years)
     return tuple(BankHoliday(on=on, name=name) for on, name in sorted(listed.items()))
+
+
+# A closure written into the file.
+
+
+def closure(first: str, last: str, reason: str, hours: Sequence[str], cover: bool) -> ClosureDates:
+    """Return the closure that a person described on the command line.
+
+    Raises:
+        UserError: a date or a window is none, with what would be right.
+    """
+    written = {"from": first, "to": last, "reason": reason, "hours": list(hours) or None, "cover": cover}
+    try:
+        return ClosureDates.model_validate(written)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise UserError([f"{item['loc'][0]}: {item['msg'].removeprefix('Value error, ')}" for item in found]) from error
+
+
+def with_closure(text: str, closure: ClosureDates) -> str:
+    """Return the configuration *text* with *closure* as its first, every other byte and comment as it was.
+
+    Raises:
+        UserError: the file is written in a way that leaves no line for it; the entry to add by hand is named.
+    """
+    entry = _entry(closure)
+    lines = text.splitlines(keepends=True)
+    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    tree = YAML(typ="rt").load(text)
+    section = tree.get("calendar") if isinstance(tree, CommentedMap) else None
+    by_hand = UserError(f"the calendar is written in a way that only a person can edit; add to its closures: {entry}")
+    if not isinstance(section, CommentedMap) or section.fa.flow_style() or not section:
+        raise by_hand
+    indent = " " * section.lc.key(next(iter(section)))[1]
+    if "closures" not in section:
+        at = tree.lc.key("calendar")[0] + 1
+        lines[at:at] = [f"{indent}closures:{ending}", f"{indent}  - {entry}{ending}"]
+    else:
+        closures, at = section["closures"], section.lc.key("closures")[0]
+        if closures is None:
+            lines[at + 1 : at + 1] = [f"{indent}  - {entry}{ending}"]
+        elif isinstance(closures, CommentedSeq) and not closures.fa.flow_style():
+            # The dash stands two columns before what it introduces.
+            lines[at + 1 : at + 1] = [f"{' ' * (closures.lc.item(0)[1] - 2)}- {entry}{ending}"]
+        elif isinstance(closures, CommentedSeq):
+            line, column = closures.lc.line, closures.lc.col + 1
+            more = ", " if closures else ""
+            lines[line] = f"{lines[line][:column]}{entry}{more}{lines[line][column:]}"
+        else:
+            raise by_hand
+    edited = "".join(lines)
+    try:
+        found = YAML(typ="safe").load(edited)["calendar"]["closures"]
+    except (YAMLError, KeyError, TypeError) as error:
+        raise by_hand from error
+    if found != [*YAML(typ="safe").load(f"[{entry}]"), *(section.get("closures") or ())]:
+        raise by_hand
+    return edited
+
+
+def _entry(closure: ClosureDates) -> str:
+    # A JSON text is a YAML text too, whatever a person calls the reason.
+    reason = json.dumps(closure.reason, ensure_ascii=False)
+    parts = [f"from: {closure.first}", f"to: {closure.last}", f"reason: {reason}"]
+    if closure.hours:
+        parts.append("hours: [" + ", ".join(f'"{window}"' for window in closure.hours) + "]")
+    if closure.cover:
+        parts.append("cover: true")
+    return "{" + ", ".join(parts) + "}"
 
 
 # Terms from a calendar file.

@@ -347,6 +347,21 @@ class Hours:
         raise AssertionError("the last offset of a calendar holds for ever")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A local date on which two calendars differ."""
+
+    before: Day
+    after: Day
+
+
+def changes(before: Hours, after: Hours) -> tuple[Change, ...]:
+    """Return the local dates on which *after* is open at other readings than *before*, in their order."""
+    days = {*before.business_days(date.min, date.max), *after.business_days(date.min, date.max)}
+    pairs = (Change(before=before.day(on), after=after.day(on)) for on in sorted(days))
+    return tuple(pair for pair in pairs if pair.before.windows != pair.after.windows)
+
+
 def _instant(at: datetime) -> Instant:
     if at.tzinfo is None:
         raise ValueError("an instant needs its zone; this one is naive")
