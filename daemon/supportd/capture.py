@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from supportd import log
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Captured, Listed
-from supportd.imap import ImapSession
+
+if TYPE_CHECKING:
+    from supportd.imap import ImapSession
 
 _log = log.get("capture")
 
