@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from servers import program
 
 UNITS = Path(__file__).parent.parent / "systemd"
