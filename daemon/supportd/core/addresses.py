@@ -7,9 +7,12 @@ _ATOM_SIGNS = frozenset("!#$%&'*+/=?^_`{|}~-")
 
 
 def is_plain(text: str) -> bool:
-    """Return whether *text* is ``dot-atom@domain`` in ASCII, as we may put it into an envelope (RFC 5321 4.1.2)."""
+    """Return whether *text* is ``dot-atom@domain`` in ASCII, as we may put it into an envelope (RFC 5321 4.1.2).
+
+    A hyphen in front is refused: some program behind us may take it for an option.
+    """
     local, _, domain = text.rpartition("@")
-    if not text.isascii() or not 1 <= len(local) <= 64 or not 3 <= len(domain) <= 253:
+    if local.startswith("-") or not text.isascii() or not 1 <= len(local) <= 64 or not 3 <= len(domain) <= 253:
         return False
     atoms = local.split(".")
     labels = domain.split(".")

@@ -15,11 +15,13 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from supportd.core import addresses
-from supportd.core.model import LEVELS, Address
+from supportd.core.model import Address
 
 # A reply starts with a few commands; a list of hundreds is not one a person wrote.
 _MOST_COMMANDS = 10
 _LONGEST_LINE = 2000
+# Mail programs wrap at 72 to 78; a shorter line ended where its writer ended it, and what follows is for other eyes.
+_SHORTEST_WRAPPED_LINE = 60
 _SEED_LEVEL_NAMES = MappingProxyType({"outage": 1, "urgent": 2, "high": 3, "medium": 4, "low": 5, "informational": 6})
 
 
@@ -95,13 +97,14 @@ HELP: Mapping[Verb, Help] = MappingProxyType(
         ),
         Verb.STATUS: Help(
             argument=Argument.TEXT,
-            meaning="public news of the incident, up to the next empty line",
+            meaning="public news of the incident, for all who reported it",
             example="#status The internet is down, next news at 10:30",
         ),
         Verb.HELP: Help(argument=Argument.NOTHING, meaning="sends this list", example="#help"),
     }
 )
 
+_VERBS = {verb.value: verb for verb in Verb}
 # Each of these says what becomes of the ticket: only one of them can be meant.
 _OUTCOMES = frozenset({Verb.WAIT, Verb.RESOLVE, Verb.CLOSE, Verb.REOPEN, Verb.MERGE, Verb.SPAM})
 
@@ -182,24 +185,25 @@ def read(new_text: str, vocabulary: Vocabulary | None = None) -> Read | Mistake:
 def _command_lines(new_text: str) -> tuple[list[str], str]:
     """Return the command lines at the top, without their sign, and the text below.
 
-    The text of a note or a status goes on to the next empty line: mail programs wrap long lines.
+    The text of a note or a status goes on in the next line where a mail program has wrapped it.
     """
     found: list[str] = []
-    wraps = False
+    is_wrapped = False
     lines = new_text.split("\n")
     below = len(lines)
     for at, line in enumerate(lines):
         command = _after_sign(line)
         if command is not None:
             found.extend(_several(command))
-            wraps = _verb(found[-1]) in (Verb.NOTE, Verb.STATUS) and " " in found[-1]
-        elif not line.strip():
-            wraps = False
-        elif wraps:
+            is_wrapped = _verb(found[-1]) in (Verb.NOTE, Verb.STATUS) and len(line) >= _SHORTEST_WRAPPED_LINE
+        elif is_wrapped and line.strip():
             found[-1] = f"{found[-1]} {line.strip()}"
-        else:
+            is_wrapped = len(line) >= _SHORTEST_WRAPPED_LINE
+        elif line.strip():
             below = at
             break
+        else:
+            is_wrapped = False
     return found, "\n".join(lines[below:]).strip("\n")
 
 
@@ -242,8 +246,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _verb(line: str) -> Verb | None:
-    word = _split(line)[0]
-    return Verb(word) if word in Verb.__members__.values() else None
+    return _VERBS.get(_split(line)[0])
 
 
 def _command(line: str, words: Vocabulary) -> Command | _Problem:
@@ -282,7 +285,7 @@ def _command(line: str, words: Vocabulary) -> Command | _Problem:
 
 def _unknown(line: str) -> _Problem:
     word = _split(line)[0] or line
-    near = difflib.get_close_matches(word[:40], list(Verb), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:40], list(Verb), n=1, cutoff=0.7)
     meant = HELP[Verb(near[0])].example if near else HELP[Verb.HELP].example
     return _Problem(text=f'"#{_short(word)}" is no command', example=meant)
 
@@ -290,9 +293,12 @@ def _unknown(line: str) -> _Problem:
 def _level(value: str, words: Vocabulary) -> str | _Problem:
     """Return the level that *value* names as a digit: ``2``, ``level 2``, ``urgent``, ``2 urgent``."""
     named = {name.casefold(): level for name, level in words.levels.items()}
+    if value.casefold() in named:
+        return str(named[value.casefold()])
     parts = [part.strip("()").casefold() for part in value.split()]
     parts = parts[1:] if parts[0] == "level" and len(parts) > 1 else parts
-    levels = {named.get(part, int(part) if part in map(str, LEVELS) else 0) for part in parts}
+    numbered = {str(level): level for level in named.values()}
+    levels = {named.get(part, numbered.get(part, 0)) for part in parts}
     if len(levels) == 1 and 0 not in levels:
         return str(levels.pop())
     known = ", ".join(f"{level} {name}" for name, level in words.levels.items())

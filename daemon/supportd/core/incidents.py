@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from supportd.core.model import Status, Ticket
 
@@ -32,7 +32,7 @@ class Gathering:
     reason: str
 
 
-def gathers(ticket: Ticket, recent: Iterable[Ticket], now: datetime) -> Gathering | None:
+def gathers(ticket: Ticket, recent: Iterable[Ticket]) -> Gathering | None:
     """Return the incident that *ticket* is one more report of, or None.
 
     *recent* are other tickets of the same mailbox, open ones received in the last quarter of an hour and all of open

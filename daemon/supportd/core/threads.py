@@ -364,9 +364,9 @@ def copied_in(mail: Mail, level: Level, trust: Trust, ours: Iterable[str]) -> tu
 # Words that a mail of thanks is made of; a single other word makes it more than thanks.
 _POLITE_WORDS = """
     thanks thank thankyou thx ta cheers you u so very much many a lot all again for the your help quick speedy fast
-    prompt reply response that that's thats this it its it's is was works working now sorted fixed solved resolved done great
-    brilliant perfect lovely wonderful amazing fantastic excellent super good ok okay fab legend star you're youre kind
-    regards best wishes hi hello dear team and
+    prompt reply response that that's thats this it its it's is was works working now sorted fixed solved resolved done
+    great brilliant perfect lovely wonderful amazing fantastic excellent super good ok okay fab legend star you're youre
+    kind regards best wishes hi hello dear team and
 """
 _POLITE = frozenset(_POLITE_WORDS.split())
 _GRATEFUL = frozenset(
