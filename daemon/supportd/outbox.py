@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supportd import log
 from supportd.core.model import Event, EventKind
@@ -23,7 +24,9 @@ from supportd.db import letters, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.letters import Claimed, LetterState
 from supportd.errors import Doubtful, Refused, Unavailable
-from supportd.smtp import SmtpSession
+
+if TYPE_CHECKING:
+    from supportd.smtp import SmtpSession
 
 _log = log.get("outbox")
 
@@ -78,6 +81,8 @@ class Outbox:
         self._doubt_wait = doubt_wait
         self._breaker = breaker
         self._session: SmtpSession | None = None
+        # Whether the last pass ended because the provider's rate allows no letter yet.
+        self.is_paced = False
         self.owner = owner_name()
 
     def recover(self) -> None:
@@ -100,6 +105,7 @@ class Outbox:
             Refused: the server does not accept our sign-in.
         """
         sent = failed = 0
+        self.is_paced = False
         self._settle_doubts()
         while not is_stopping():
             batch = self._claim()
@@ -107,6 +113,7 @@ class Outbox:
                 break
             while batch:
                 if is_stopping() or not self._may_send():
+                    self.is_paced = not is_stopping()
                     self._give_back(batch)
                     return Drained(sent=sent, failed=failed)
                 one = batch.pop(0)

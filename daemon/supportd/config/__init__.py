@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import date, datetime
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -25,8 +26,10 @@ from supportd.config.document import Section
 from supportd.config.keywords import KeywordsSection
 from supportd.config.mailbox import Domain, EmailAddress, MailboxSection, TechnicianSection
 from supportd.config.secrets import Secret
-from supportd.config.targets import SeveritySection, policy
+from supportd.config.targets import DEFAULT_WITHIN_MINUTES, MinutesText, Severities, policy
+from supportd.core import screen
 from supportd.core.hours import Hours
+from supportd.core.sender import Profile, Trust
 from supportd.core.severity import Keywords
 from supportd.core.sla import Policy
 from supportd.errors import UserError
@@ -55,6 +58,7 @@ class TrustSection(Section):
 
     profile: Literal["none", "rfc8601", "google", "microsoft365"] = "none"
     authserv_id: str | None = None
+    border_hosts: tuple[Domain, ...] = ()
 
     @model_validator(mode="after")
     def _names_its_server(self) -> TrustSection:
@@ -79,6 +83,15 @@ class LimitsSection(Section):
     message_megabytes: int = Field(default=15, ge=1, le=50)
 
 
+class AwaySection(Section):
+    """A technician's absence: reminders go to the deputy, both dates included."""
+
+    technician: EmailAddress
+    from_: date = Field(alias="from")
+    to: date
+    deputy: EmailAddress
+
+
 class Desk:
     """One mailbox with all that applies to it: its own keys, else the top level's."""
 
@@ -93,7 +106,7 @@ class Desk:
         self.staff_domains = frozenset(config.staff_domains if mailbox.staff_domains is None else mailbox.staff_domains)
         self.templates = config.beside(mailbox.templates or config.templates)
         self.hours: Hours = (mailbox.calendar or config.calendar).hours()
-        self.policy: Policy = policy(mailbox.severities or config.severities, config.immediate_within_minutes)
+        self.policy: Policy = policy(mailbox.severities or config.severities, config.immediate_within)
         self.keywords: Keywords = config.compiled_keywords
         self.own_addresses = frozenset((mailbox.address, *mailbox.aliases))
         self.limits = config.limits
@@ -102,6 +115,39 @@ class Desk:
         self.machines = frozenset(config.machines)
         self.close_after_business_days = config.close_after_business_days
         self.shadow = config.shadow
+        self._away = config.away
+
+    def deputy_of(self, technician: str, now: datetime) -> str:
+        """Return who reads reminders for *technician* today: he himself, or his deputy while he is away."""
+        today = self.hours.local(now).date()
+        absent = (one for one in self._away if one.technician == technician and one.from_ <= today <= one.to)
+        return next((one.deputy for one in absent), technician)
+
+    @property
+    def level_names(self) -> dict[int, str]:
+        """Return the name of each level, as the school calls it."""
+        return {level.level: level.name for level in self.policy.levels}
+
+    @property
+    def sender_trust(self) -> Trust:
+        """Return whom this desk believes, for `sender.evidence`."""
+        return Trust(
+            profile=Profile(self.trust.profile),
+            authserv_id=(self.trust.authserv_id or "").lower(),
+            border_hosts=frozenset(self.trust.border_hosts),
+            staff_domains=self.staff_domains,
+            technicians=frozenset(self.technician_addresses),
+        )
+
+    @property
+    def screen_settings(self) -> screen.Settings:
+        """Return what screening knows of this desk; the check of our Message-IDs comes with the keys."""
+        return screen.Settings(
+            own_addresses=self.own_addresses,
+            staff_domains=self.staff_domains,
+            blocked=self.blocked,
+            machine_senders=self.machines,
+        )
 
     @property
     def technician_addresses(self) -> tuple[str, ...]:
@@ -124,8 +170,8 @@ class Config(Section):
     blocked: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
     calendar: CalendarSection
-    severities: tuple[SeveritySection, ...]
-    immediate_within_minutes: int = Field(default=5, ge=1, le=480)
+    severities: Severities
+    immediate_within: MinutesText = DEFAULT_WITHIN_MINUTES
     keywords: KeywordsSection = KeywordsSection()
     templates: Path | None = None
     limits: LimitsSection = LimitsSection()
@@ -134,6 +180,9 @@ class Config(Section):
     first_start_answers_minutes: int = Field(default=60, ge=0)
     close_after_business_days: int = Field(default=5, ge=1, le=60)
     shadow: bool = False
+    away: tuple[AwaySection, ...] = ()
+    # A letter whose fate is unknown goes again, the same bytes, after this long (reliability.md 3.2, T4).
+    doubt_wait_seconds: int = Field(default=300, ge=0, le=3600)
     _folder: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
@@ -145,7 +194,6 @@ class Config(Section):
                 raise ValueError(f"mailboxes: two have the same {key}, {twice}; give each its own")
         if any(mailbox.it_inbox is None for mailbox in self.mailboxes) and self.it_inbox is None:
             raise ValueError("it_inbox is missing: the address that gets digests and quiet alerts")
-        policy(self.severities, self.immediate_within_minutes)
         return self
 
     def beside(self, path: Path | None) -> Path | None:

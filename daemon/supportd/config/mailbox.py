@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from supportd.config.calendar import CalendarSection
 from supportd.config.document import Section
 from supportd.config.secrets import Secret
-from supportd.config.targets import SeveritySection
+from supportd.config.targets import Severities
 
 # RFC 5321 4.1.2 dot-string, ASCII only: what may enter an envelope.  Quoted local parts are legal, never needed here.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -125,7 +125,7 @@ class MailboxSection(Section):
     it_lead: EmailAddress | None = None
     on_call: tuple[EmailAddress, ...] | None = None
     calendar: CalendarSection | None = None
-    severities: tuple[SeveritySection, ...] | None = None
+    severities: Severities | None = None
     templates: Path | None = None
 
 

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from supportd.core.model import Verdict
 from supportd.db.schema import epoch, mailbox, message, message_id_index, raw
@@ -344,9 +345,16 @@ def seen_again(connection: Connection, epoch_id: int, uids: Sequence[int]) -> No
         )
 
 
-def outsiders_since(connection: Connection, mailbox_id: int, since: datetime, *, address: str = "",
-                    domain: str = "") -> int:
-    """Return how many messages opened a ticket since *since*, of *address*, of *domain*, or of anyone."""
+def outsiders_since(
+    connection: Connection,
+    mailbox_id: int,
+    since: datetime,
+    *,
+    staff_domains: Iterable[str],
+    address: str = "",
+    domain: str = "",
+) -> int:
+    """Return how many messages from outside opened a ticket since *since*: of *address*, of *domain*, or of anyone."""
     query = select(func.count()).select_from(message).where(
         message.c.mailbox_id == mailbox_id,
         message.c.captured_at >= since,
@@ -355,7 +363,9 @@ def outsiders_since(connection: Connection, mailbox_id: int, since: datetime, *,
     if address:
         query = query.where(message.c.sender == address)
     if domain:
-        query = query.where(message.c.sender.like("%@" + domain.replace("%", "").replace("_", r"\_"), escape="\\"))
+        query = query.where(message.c.sender.like(f"%@{domain}"))
+    for staff_domain in staff_domains:
+        query = query.where(message.c.sender.not_like(f"%@{staff_domain}"))
     return int(connection.execute(query).scalar_one())
 
 
@@ -385,29 +395,57 @@ def tickets_of_message_ids(connection: Connection, mailbox_id: int, message_ids:
     return {wanted[row.hash]: row.ticket_id for row in rows}
 
 
-def screened_since(connection: Connection, mailbox_id: int, since: datetime) -> list[tuple[str, str, str]]:
-    """Return (sender, rule, reason) of what was screened since *since*, newest first."""
-    rows = connection.execute(
-        select(message.c.sender, message.c.rule, message.c.reason)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """One message that opened no ticket: screened or quarantined, with the reason."""
+
+    id: int
+    sender: str
+    rule: str
+    reason: str
+    at: datetime
+
+
+def screened_since(connection: Connection, mailbox_id: int, since: datetime) -> list[SetAside]:
+    """Return what was screened since *since*, newest first, 200 at most."""
+    return _set_aside(
+        connection,
+        select(message)
         .where(
             message.c.mailbox_id == mailbox_id,
             message.c.verdict == Verdict.SCREENED,
             message.c.decided_at >= since,
         )
         .order_by(message.c.id.desc())
-        .limit(200)
+        .limit(200),
     )
-    return [(row.sender or "", row.rule or "", row.reason or "") for row in rows]
 
 
-def quarantined(connection: Connection, mailbox_id: int) -> list[tuple[int, str, str]]:
-    """Return (id, sender, reason) of what waits in quarantine for a person, oldest first."""
-    rows = connection.execute(
-        select(message.c.id, message.c.sender, message.c.reason)
+def quarantined(connection: Connection, mailbox_id: int) -> list[SetAside]:
+    """Return what waits in quarantine for a person, oldest first."""
+    return _set_aside(
+        connection,
+        select(message)
         .where(message.c.mailbox_id == mailbox_id, message.c.verdict == Verdict.QUARANTINED)
-        .order_by(message.c.id)
+        .order_by(message.c.id),
     )
-    return [(row.id, row.sender or "", row.reason or "") for row in rows]
+
+
+def _set_aside(connection: Connection, query: Select[Any]) -> list[SetAside]:
+    return [
+        SetAside(id=row.id, sender=row.sender or "", rule=row.rule or "", reason=row.reason or "", at=row.received_at)
+        for row in connection.execute(query)
+    ]
+
+
+def newest(connection: Connection) -> int:
+    """Return the highest id in the ledger, 0 when it is empty."""
+    return int(connection.execute(select(func.max(message.c.id))).scalar() or 0)
+
+
+def started_at(connection: Connection, mailbox_id: int) -> datetime | None:
+    """Return when the mailbox was first served, or None before that."""
+    return connection.execute(select(mailbox.c.started_at).where(mailbox.c.id == mailbox_id)).scalar()
 
 
 def verdict_counts(connection: Connection, mailbox_ids: Sequence[int], since_id: int = 0) -> dict[str, int]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from supportd.core.model import Letter
-from supportd.db.schema import letter, notice, setting
+from supportd.db.schema import letter, notice, setting, ticket
 
 # What the breaker holds back at its first step: everything automatic but the acknowledgement.
 AUTOMATIC_KINDS = ("reminder", "digest", "report", "heartbeat", "alert", "correction", "closing", "health")
@@ -64,8 +64,12 @@ def queue(
     not_before: datetime | None = None,
     state: LetterState = LetterState.PENDING,
     reply: str | None = None,
+    deliver_to: str | None = None,
 ) -> bool:
-    """Queue the frozen letter and return True, or False when its key is queued already: twice asked, once sent."""
+    """Queue the frozen letter and return True, or False when its key is queued already: twice asked, once sent.
+
+    *deliver_to* replaces the envelope's recipient and nothing else (shadow mode).
+    """
     if has_key(connection, one.key):
         return False
     connection.execute(
@@ -75,7 +79,7 @@ def queue(
             mailbox_id=mailbox_id,
             ticket_id=ticket_id,
             kind=one.kind,
-            recipient=one.recipient,
+            recipient=deliver_to or one.recipient,
             envelope_from=one.envelope_from,
             message_id=one.message_id,
             data=one.data,
@@ -277,6 +281,58 @@ def release(connection: Connection, owner: str, now: datetime) -> None:
     )
 
 
+def first_message_id(connection: Connection, ticket_id: int, recipient: str) -> str | None:
+    """Return the Message-ID of the first letter about the ticket to *recipient*: the root of that person's thread."""
+    return connection.execute(
+        select(letter.c.message_id)
+        .where(letter.c.ticket_id == ticket_id, letter.c.recipient == recipient)
+        .order_by(letter.c.id)
+        .limit(1)
+    ).scalar()
+
+
+def first_queued_at(connection: Connection, ticket_id: int, kind: str) -> datetime | None:
+    """Return when the first letter of *kind* about the ticket was queued, or None."""
+    return connection.execute(
+        select(func.min(letter.c.queued_at)).where(letter.c.ticket_id == ticket_id, letter.c.kind == kind)
+    ).scalar()
+
+
+def last_queued_at(connection: Connection, mailbox_id: int, kinds: Sequence[str]) -> datetime | None:
+    """Return when the latest letter of *kinds* was queued, or None."""
+    return connection.execute(
+        select(func.max(letter.c.queued_at)).where(letter.c.mailbox_id == mailbox_id, letter.c.kind.in_(list(kinds)))
+    ).scalar()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """A letter that nobody will get by itself: what it was, for whom, and what the server said."""
+
+    kind: str
+    recipient: str
+    reply: str
+    reference: str
+
+
+def given_up_since(connection: Connection, mailbox_id: int, since: datetime) -> list[GivenUp]:
+    """Return the letters queued since *since* that failed or may not have arrived, oldest first."""
+    rows = connection.execute(
+        select(letter.c.kind, letter.c.recipient, letter.c.reply, ticket.c.reference)
+        .join_from(letter, ticket, ticket.c.id == letter.c.ticket_id, isouter=True)
+        .where(
+            letter.c.mailbox_id == mailbox_id,
+            letter.c.queued_at >= since,
+            letter.c.state.in_([LetterState.FAILED, LetterState.UNCERTAIN]),
+        )
+        .order_by(letter.c.id)
+    )
+    return [
+        GivenUp(kind=row.kind, recipient=row.recipient, reply=row.reply or "", reference=row.reference or "")
+        for row in rows
+    ]
+
+
 def queued_since(
     connection: Connection, since: datetime, *, recipient: str | None = None, kinds: Sequence[str] = ()
 ) -> int:
@@ -370,14 +426,24 @@ def note(
         )
 
 
-def due_notices(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, str, str, int]]:
-    """Return (id, recipient, kind, ticket id) of the notices due at *now*, oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to tell *recipient* about a ticket, now that it is due."""
+
+    id: int
+    recipient: str
+    kind: str
+    ticket_id: int
+
+
+def due_notices(connection: Connection, mailbox_id: int, now: datetime) -> list[Notice]:
+    """Return the notices due at *now*, oldest first."""
     rows = connection.execute(
         select(notice.c.id, notice.c.recipient, notice.c.kind, notice.c.ticket_id)
         .where(notice.c.mailbox_id == mailbox_id, notice.c.due_at <= now, notice.c.done_at.is_(None))
         .order_by(notice.c.id)
     )
-    return [(row.id, row.recipient, row.kind, row.ticket_id) for row in rows]
+    return [Notice(id=row.id, recipient=row.recipient, kind=row.kind, ticket_id=row.ticket_id) for row in rows]
 
 
 def notices_done(connection: Connection, numbers: Sequence[int], now: datetime) -> None:

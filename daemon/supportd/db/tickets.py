@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from supportd.core.model import (
     Address,
@@ -20,7 +21,18 @@ from supportd.core.model import (
     Status,
     Ticket,
 )
-from supportd.db.schema import attachment, blob, counter, event, mailbox, participant, slot, ticket
+from supportd.db.schema import (
+    attachment,
+    blob,
+    counter,
+    event,
+    incident,
+    mailbox,
+    participant,
+    security_event,
+    slot,
+    ticket,
+)
 
 # The states in which a clock may still run.
 LIVE = (Status.NEW, Status.OPEN, Status.WAITING)
@@ -56,7 +68,7 @@ def open_ticket(
     participants: Iterable[str],
     origin_message_id: str | None,
     origin_references: Sequence[str],
-    incident: int | None = None,
+    incident_id: int | None = None,
 ) -> int:
     """Return the id of a new ticket; the caller appends its events in the same transaction."""
     number = connection.execute(
@@ -82,7 +94,7 @@ def open_ticket(
             resolution_due=deadlines.resolution_due,
             due_reason=deadlines.reason,
             next_check_at=next_check_at,
-            incident_id=incident,
+            incident_id=incident_id,
             origin_message_id=origin_message_id,
             origin_references=list(origin_references),
         )
@@ -177,6 +189,20 @@ def id_of(connection: Connection, reference: str) -> int | None:
     return None if found is None else int(found)
 
 
+def ids_of(connection: Connection, mailbox_id: int, references: Sequence[str]) -> set[int]:
+    """Return the ids of the tickets that *references* name, whatever their case and punctuation ("as123", "AS-123")."""
+    plain = {_plain(one) for one in references}
+    if not plain:
+        return set()
+    rows = connection.execute(
+        select(ticket.c.id).where(
+            ticket.c.mailbox_id == mailbox_id,
+            func.lower(func.replace(ticket.c.reference, "-", "")).in_(sorted(plain)),
+        )
+    )
+    return set(rows.scalars())
+
+
 def find(
     connection: Connection,
     level_names: Mapping[int, str],
@@ -253,11 +279,112 @@ def contents(connection: Connection, event_id: int) -> list[Attachment]:
     return [_attachment(row, row.data) for row in rows]
 
 
+def first_contents(connection: Connection, ticket_id: int) -> list[Attachment]:
+    """Return the attachments of the mail that opened the ticket, with their content."""
+    first = connection.execute(select(func.min(event.c.id)).where(event.c.ticket_id == ticket_id)).scalar()
+    return [] if first is None else contents(connection, first)
+
+
 def resolved_since(connection: Connection, mailbox_id: int, since: datetime,
                    level_names: Mapping[int, str]) -> list[Ticket]:
     """Return the tickets resolved since *since*, oldest first."""
     return find(connection, level_names, ticket.c.mailbox_id == mailbox_id, ticket.c.resolved_at >= since,
                 ticket.c.spam.is_(False), ticket.c.merged_into.is_(None))
+
+
+def has_bounced(connection: Connection, mailbox_id: int, address: str) -> bool:
+    """Return whether a letter of ours to *address* came back for good: nothing automatic goes there any more."""
+    rows = connection.execute(
+        select(event.c.details)
+        .join_from(event, ticket, ticket.c.id == event.c.ticket_id)
+        .where(ticket.c.mailbox_id == mailbox_id, ticket.c.requester == address, event.c.kind == EventKind.BOUNCED)
+    )
+    # RFC 3463: class 5 is permanent; a delay (4) or a relayed report (2) says nothing of the sort.
+    return any(str(details.get("status", "")).startswith("5") for (details,) in rows)
+
+
+def record_security_event(
+    connection: Connection, mailbox_id: int, *, at: datetime, kind: str, address: str, message_id: int, text: str
+) -> None:
+    """Note something that a security-minded person wants to read: a claim without proof, a wrong token."""
+    connection.execute(
+        insert(security_event).values(
+            mailbox_id=mailbox_id, at=at, kind=kind, address=address, message_id=message_id, text=text
+        )
+    )
+
+
+def security_events_since(connection: Connection, mailbox_id: int, since: datetime) -> list[tuple[datetime, str, str]]:
+    """Return (at, address, text) of the security events since *since*, oldest first."""
+    rows = connection.execute(
+        select(security_event.c.at, security_event.c.address, security_event.c.text)
+        .where(security_event.c.mailbox_id == mailbox_id, security_event.c.at >= since)
+        .order_by(security_event.c.id)
+    )
+    return [(row.at, row.address, row.text) for row in rows]
+
+
+def gathering(
+    connection: Connection, mailbox_id: int, since: datetime, level_names: Mapping[int, str]
+) -> list[Ticket]:
+    """Return open tickets received since *since*, and all of incidents that are open: whom a new report may join."""
+    open_incidents = select(incident.c.id).where(incident.c.mailbox_id == mailbox_id, incident.c.closed_at.is_(None))
+    return find(
+        connection,
+        level_names,
+        ticket.c.mailbox_id == mailbox_id,
+        ticket.c.status.in_(LIVE),
+        or_(ticket.c.received_at >= since, ticket.c.incident_id.in_(open_incidents)),
+    )
+
+
+def open_incident(connection: Connection, mailbox_id: int, *, service: str, now: datetime, news_due: datetime) -> int:
+    """Return the id of a new incident: several people report *service*; news are promised for *news_due*."""
+    return int(
+        connection.execute(
+            insert(incident)
+            .values(mailbox_id=mailbox_id, service=service, opened_at=now, news_due=news_due)
+            .returning(incident.c.id)
+        ).scalar_one()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRow:
+    """One incident: what is hit, since when, what was said in public, when there is news next, how many reported."""
+
+    id: int
+    service: str
+    opened_at: datetime
+    news: str
+    news_due: datetime | None
+    reports: int
+
+
+def load_incident(connection: Connection, number: int) -> IncidentRow:
+    """Return the incident *number* with the count of people who reported it."""
+    row = connection.execute(select(incident).where(incident.c.id == number)).one()
+    reports = connection.execute(
+        select(func.count(func.distinct(ticket.c.requester))).where(ticket.c.incident_id == number)
+    ).scalar_one()
+    return IncidentRow(
+        id=row.id,
+        service=row.service,
+        opened_at=row.opened_at,
+        news=row.status_text,
+        news_due=row.news_due,
+        reports=int(reports),
+    )
+
+
+def of_incident(connection: Connection, number: int, level_names: Mapping[int, str]) -> list[Ticket]:
+    """Return the tickets that are gathered under the incident *number*, oldest first."""
+    return find(connection, level_names, ticket.c.incident_id == number)
+
+
+def change_incident(connection: Connection, number: int, **values: Any) -> None:
+    """Write *values* into the incident's row."""
+    connection.execute(update(incident).where(incident.c.id == number).values(**values))
 
 
 def reserve_slot(connection: Connection, mailbox_id: int, job: str, day: str, now: datetime, outcome: str) -> bool:
@@ -285,6 +412,10 @@ def drop_participant(connection: Connection, ticket_id: int, address: str) -> No
     connection.execute(
         delete(participant).where(participant.c.ticket_id == ticket_id, participant.c.address == address)
     )
+
+
+def _plain(reference: str) -> str:
+    return "".join(char for char in reference.lower() if char.isalnum())
 
 
 def _attachment(row: Row[Any], data: bytes = b"") -> Attachment:

@@ -1,0 +1,33 @@
+"""The keys that sign our Message-IDs and reply addresses, kept with the data that they prove.
+
+In the database rather than in a file of their own: several daemons share them without being told, and a backup without
+them would turn every open thread into strangers' mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from supportd.db.schema import signing_key
+
+# RFC 2104 3: as long as the output of the hash.
+_SECRET_BYTES = 32
+
+
+def load(connection: Connection, now: datetime, draw: Callable[[int], bytes]) -> list[tuple[int, bytes]]:
+    """Return (version, secret) of the two newest keys, newest first; the first is drawn by *draw* when there is none."""
+    rows = connection.execute(
+        select(signing_key.c.version, signing_key.c.secret).order_by(signing_key.c.version.desc()).limit(2)
+    ).all()
+    if not rows:
+        return [_add(connection, 1, now, draw)]
+    return [(row.version, bytes(row.secret)) for row in rows]
+
+
+def _add(connection: Connection, version: int, now: datetime, draw: Callable[[int], bytes]) -> tuple[int, bytes]:
+    secret = draw(_SECRET_BYTES)
+    connection.execute(insert(signing_key).values(version=version, secret=secret, created_at=now))
+    return version, secret

@@ -1,0 +1,71 @@
+"""The schema brought up to date: all steps in one transaction, a backup before, never onto a newer schema."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from supportd.db.engine import Database
+from supportd.errors import UserError
+
+# The newest step in db/migrations/versions; a test compares it with the files there.
+NEWEST = "0001"
+
+
+def version(connection: Connection) -> str | None:
+    """Return the schema's version, or None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def upgrade(database: Database) -> str | None:
+    """Bring the schema up to date and return the version it had; a SQLite file is backed up beside itself before.
+
+    Raises:
+        UserError: the schema is newer than this program.
+        Unavailable: the database cannot be reached.
+    """
+    with database.read() as connection:
+        found = version(connection)
+    if found == NEWEST:
+        return found
+    if found is not None and found > NEWEST:
+        raise UserError(
+            f"database: its schema is version {found}, and this program knows none later than {NEWEST}; "
+            "install the newer supportd again, or restore the backup from before its upgrade"
+        )
+    if found is not None and database.path is not None:
+        backup(database.path, database.path.with_name(f"{database.path.name}.before-{NEWEST}"))
+    # alembic takes most of a second to import, so only a real step pays for it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "supportd.db:migrations")
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return found
+
+
+def backup(source: Path, target: Path) -> None:
+    """Copy the SQLite file *source* to *target*, consistent while the daemon runs; an older copy is replaced whole.
+
+    Raises:
+        UserError: the copy cannot be written.
+    """
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.unlink(missing_ok=True)
+        with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as reader, sqlite3.connect(partial) as writer:
+            reader.backup(writer)
+        reader.close()
+        writer.close()
+        partial.chmod(0o600)
+        shutil.move(partial, target)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"backup: {target} cannot be written: {error}") from error

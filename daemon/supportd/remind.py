@@ -1,0 +1,347 @@
+"""Deadlines -> letters: what the clock tick sends by itself, each exactly once, however long the daemon slept.
+
+1. notices that are due: alerts of the night, folded alerts, the count of an incident
+2. reminders: of several missed steps only the latest, each under a unique key
+3. resolved tickets that nobody answered are closed
+4. the digest at the opening of each business day; a heartbeat in a week without one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from supportd import log, steering
+from supportd.compose import Composer, Digest, Item, Screened, Undelivered
+from supportd.config import Desk
+from supportd.core import sla
+from supportd.core.hours import CalendarEnds
+from supportd.core.model import EventKind, Status, Ticket
+from supportd.core.sla import Clock, Step
+from supportd.core.tokens import Keys, Role
+from supportd.db import ledger, letters, tickets
+from supportd.db.engine import Connection, Database
+from supportd.post import Post
+from supportd.steering import DAEMON
+
+_log = log.get("remind")
+
+# A digest or a heartbeat at least this often: silence is the alarm.
+_SILENCE = timedelta(days=7)
+# The heartbeat comes at an hour when somebody may read it, also in holidays.
+_HEARTBEAT_HOUR = 8
+# A ticket whose calendar has ended is looked at again after a day, or at once when new terms are loaded.
+_LOOK_AGAIN = timedelta(days=1)
+
+
+class Reminder:
+    """The clock's work for one mailbox."""
+
+    def __init__(self, database: Database, desk: Desk, composer: Composer, keys: Keys, mailbox_id: int) -> None:
+        self._database = database
+        self._desk = desk
+        self._composer = composer
+        self._keys = keys
+        self._mailbox_id = mailbox_id
+
+    def tick(self, now: datetime) -> bool:
+        """Do all that is due at *now* and return whether a letter may have been queued.
+
+        Raises:
+            Unavailable: the database cannot be reached; the next tick finds the rest.
+        """
+        did = self._tell_notices(now)
+        with self._database.read() as connection:
+            due = tickets.due_for_check(connection, self._mailbox_id, now)
+        for ticket_id in due:
+            with self._database.write() as connection:
+                self._check(self._post(connection, now), ticket_id)
+            did = True
+        return self._digest(now) or self._heartbeat(now) or did
+
+    def _post(self, connection: Connection, now: datetime) -> Post:
+        return Post(connection, self._desk, self._composer, self._keys, self._mailbox_id, now)
+
+    # -- notices ---------------------------------------------------------------------------------------------------
+
+    def _tell_notices(self, now: datetime) -> bool:
+        with self._database.read() as connection:
+            due = letters.due_notices(connection, self._mailbox_id, now)
+        if not due:
+            return False
+        for recipient, group in groupby(sorted(due, key=lambda one: one.recipient), key=lambda one: one.recipient):
+            with self._database.write() as connection:
+                self._tell(self._post(connection, now), recipient, list(group))
+        return True
+
+    def _tell(self, post: Post, recipient: str, group: list[letters.Notice]) -> None:
+        """Tell *recipient* of the tickets of *group*: each by itself, or folded into one letter where they are many."""
+        found = {one.ticket_id: steering.load(post, one.ticket_id) for one in group}
+        new = [found[one.ticket_id] for one in group if one.kind == "alert" and found[one.ticket_id].status in LIVE]
+        for one in group:
+            if one.kind == "incident":
+                self._tell_incident(post, recipient, found[one.ticket_id])
+        if len(new) > self._desk.limits.alerts_10_minutes:
+            items = tuple(self._item(post, ticket, recipient) for ticket in new)
+            first = group[0].id
+            post.to_technician(
+                "alerts", f"alerts:{first}", recipient, lambda envelope: self._composer.alerts(envelope, items),
+                role=Role.READER,
+            )
+        else:
+            for ticket in new:
+                self._alert(post, recipient, ticket)
+        letters.notices_done(post.connection, [one.id for one in group], post.now)
+
+    def _alert(self, post: Post, recipient: str, ticket: Ticket, *, repeat: int = 0) -> None:
+        explained = steering.explanation(post, ticket)
+        attachments = tickets.first_contents(post.connection, ticket.id)
+        key = f"alert:{ticket.reference}" + (f":repeat-{repeat}" if repeat else "")
+        post.to_technician(
+            "alert",
+            key,
+            recipient,
+            lambda envelope: self._composer.alert(
+                envelope, ticket, explanation=explained, attachments=attachments, repeat=repeat
+            ),
+            ticket=ticket,
+        )
+
+    def _tell_incident(self, post: Post, recipient: str, ticket: Ticket) -> None:
+        incident = steering.incident_view(post, ticket)
+        if incident is None:
+            return
+        post.to_technician(
+            "alert",
+            f"incident:{ticket.incident}",
+            recipient,
+            lambda envelope: self._composer.alert(envelope, ticket, incident=incident),
+            ticket=ticket,
+        )
+
+    # -- one ticket ------------------------------------------------------------------------------------------------
+
+    def _check(self, post: Post, ticket_id: int) -> None:
+        """Send what is due for the ticket and record when to look again."""
+        ticket = steering.load(post, ticket_id)
+        if ticket.status is Status.CLOSED:
+            tickets.change(post.connection, ticket_id, next_check_at=None)
+            return
+        if ticket.status is Status.RESOLVED:
+            self._close_if_quiet(post, ticket)
+            return
+        clocks = steering.clocks(post, ticket)
+        nexts: list[datetime] = []
+        for clock in (clocks.response, clocks.resolution):
+            if clock is None:
+                continue
+            steps = sla.ladder(clock, self._desk.hours, post.now)
+            step = sla.step_due(steps, (), post.now)
+            if step is not None and self._desk.hours.is_open(post.now):
+                self._remind(post, ticket, clock, step)
+            following = sla.next_step_at(steps, post.now)
+            if step is not None and not self._desk.hours.is_open(post.now):
+                # Missed while the daemon slept, and now it is closed: the step goes out at the next opening.
+                following = min(filter(None, (following, self._desk.hours.next_open(post.now))), default=None)
+            if following is not None:
+                nexts.append(following)
+            elif clock.met_at is None and not clock.is_waiting and clock.due is None:
+                nexts.append(post.now + _LOOK_AGAIN)
+        nexts += self._repeat_on_call(post, ticket)
+        tickets.change(post.connection, ticket_id, next_check_at=min(nexts, default=None))
+
+    def _remind(self, post: Post, ticket: Ticket, clock: Clock, step: Step) -> None:
+        assert clock.due is not None
+        due_at = clock.due
+        name = _SPOKEN.get(step.name, "daily")
+        key = f"remind:{ticket.reference}:{clock.key}:{step.name}"
+        assignee = self._desk.deputy_of(ticket.assignee, post.now) if ticket.assignee else ""
+        recipients = (assignee,) if assignee else post.serious_recipients()
+        for recipient in recipients:
+            post.to_technician(
+                "reminder",
+                key,
+                recipient,
+                lambda envelope: self._composer.reminder(
+                    envelope, ticket, clock=clock.kind, step=name, due_at=due_at
+                ),
+                ticket=ticket,
+            )
+        # From the third step the IT lead reads along (behaviour.md).
+        if step.rung >= 3 and self._desk.it_lead and self._desk.it_lead not in recipients:
+            post.to_technician(
+                "escalation",
+                key,
+                self._desk.it_lead,
+                lambda envelope: self._composer.escalation(
+                    envelope, ticket, clock=clock.kind, step=name, due_at=due_at
+                ),
+                ticket=ticket,
+                role=Role.READER,
+            )
+
+    def _repeat_on_call(self, post: Post, ticket: Ticket) -> list[datetime]:
+        """Repeat a severity 1 alert to on_call while the service is closed, until somebody answers; return what is next."""
+        if ticket.level != 1 or ticket.responded_at is not None or not self._desk.on_call:
+            return []
+        alerted_at = letters.first_queued_at(post.connection, ticket.id, "alert")
+        if alerted_at is None:
+            return []
+        steps = sla.on_call_repeats(alerted_at, self._desk.hours)
+        step = sla.step_due(steps, (), post.now)
+        if step is not None and not self._desk.hours.is_open(post.now):
+            for recipient in self._desk.on_call:
+                self._alert(post, recipient, ticket, repeat=step.rung)
+        following = sla.next_step_at(steps, post.now)
+        return [] if following is None else [following]
+
+    def _close_if_quiet(self, post: Post, ticket: Ticket) -> None:
+        """Close a resolved ticket after the set number of business days without a reply."""
+        assert ticket.resolved_at is not None
+        try:
+            closes_at = self._desk.hours.add_business_days(ticket.resolved_at, self._desk.close_after_business_days)
+        except CalendarEnds:
+            tickets.change(post.connection, ticket.id, next_check_at=post.now + _LOOK_AGAIN)
+            return
+        if post.now < closes_at:
+            tickets.change(post.connection, ticket.id, next_check_at=closes_at)
+            return
+        steering.record(post, ticket, EventKind.CLOSED, DAEMON)
+        tickets.change(
+            post.connection, ticket.id, status=Status.CLOSED, closed_at=post.now, next_check_at=None
+        )
+
+    # -- the morning -----------------------------------------------------------------------------------------------
+
+    def _digest(self, now: datetime) -> bool:
+        """Send the digest of the current business day once it has opened; nothing to say, nothing sent."""
+        hours = self._desk.hours
+        today = hours.local(now).date()
+        opening = hours.opening_of(today)
+        if opening is None or now < opening or not self._desk.it_inbox:
+            return False
+        with self._database.read() as connection:
+            if tickets.last_slot(connection, self._mailbox_id, "digest") == today.isoformat():
+                return False
+        with self._database.write() as connection:
+            post = self._post(connection, now)
+            digest = self.worklist(post)
+            outcome = "sent" if digest != Digest() else "empty"
+            if not tickets.reserve_slot(connection, self._mailbox_id, "digest", today.isoformat(), now, outcome):
+                return False
+            if outcome == "empty":
+                return False
+            post.to_technician(
+                "digest",
+                f"digest:{today}",
+                self._desk.it_inbox,
+                lambda envelope: self._composer.digest(envelope, digest),
+                role=Role.READER,
+            )
+        _log.info("digest", mailbox=self._desk.name, day=today.isoformat())
+        return True
+
+    def worklist(self, post: Post) -> Digest:
+        """Return what the digest says at *post.now*: lists one can act from, and warnings."""
+        hours, now = self._desk.hours, post.now
+        today = hours.local(now).date()
+        live = tickets.live(post.connection, self._mailbox_id, self._desk.level_names)
+        past = hours.business_days(today - timedelta(days=30), today - timedelta(days=1))
+        yesterday = hours.opening_of(past[-1]) if past else None
+        closing = hours.last_closing_of(past[-1]) if past else None
+        since = yesterday or now - timedelta(days=1)
+        since_closing = closing or now - timedelta(days=1)
+
+        def due(ticket: Ticket) -> list[datetime]:
+            waits = ticket.status is Status.WAITING
+            pairs = ((ticket.response_due, ticket.responded_at), (None if waits else ticket.resolution_due, None))
+            return [at for at, met in pairs if at is not None and met is None]
+
+        overdue = [one for one in live if any(at < now for at in due(one))]
+        today_due = [
+            one for one in live if one not in overdue and any(hours.local(at).date() == today for at in due(one))
+        ]
+        return Digest(
+            overdue=self._items(post, overdue),
+            due_today=self._items(post, today_due),
+            overnight=self._items(post, [one for one in live if one.received_at >= since_closing]),
+            waiting=self._items(post, [one for one in live if one.status is Status.WAITING]),
+            resolved=self._items(
+                post, tickets.resolved_since(post.connection, self._mailbox_id, since, self._desk.level_names)
+            ),
+            screened=_folded(ledger.screened_since(post.connection, self._mailbox_id, since)),
+            quarantined=tuple(
+                Screened(number=one.id, sender=one.sender, reason=one.reason, at=one.at)
+                for one in ledger.quarantined(post.connection, self._mailbox_id)
+            ),
+            undelivered=tuple(
+                Undelivered(kind=one.kind, recipient=one.recipient, reply=one.reply, reference=one.reference)
+                for one in letters.given_up_since(post.connection, self._mailbox_id, since)
+            ),
+            warnings=self._warnings(post, since),
+            report=report.of_last_week(post, self._mailbox_id) if self._is_first_of_week(now) else None,
+        )
+
+    def _warnings(self, post: Post, since: datetime) -> tuple[str, ...]:
+        events = tickets.security_events_since(post.connection, self._mailbox_id, since)
+        return (
+            *sla.warnings(self._desk.hours, post.now),
+            *(f"the template {problem}" for problem in self._composer.problems),
+            *(f"{address or 'somebody'}: {text}" for _at, address, text in events),
+        )
+
+    def _is_first_of_week(self, now: datetime) -> bool:
+        """Return whether today is the week's first business day: its digest carries last week's report."""
+        today = self._desk.hours.local(now).date()
+        monday = today - timedelta(days=today.weekday())
+        return not any(self._desk.hours.business_days(monday, today - timedelta(days=1)))
+
+    def _heartbeat(self, now: datetime) -> bool:
+        """Send one line when a week has passed without a digest, also in holidays."""
+        local = self._desk.hours.local(now)
+        if local.hour < _HEARTBEAT_HOUR or not self._desk.it_inbox:
+            return False
+        with self._database.read() as connection:
+            started = ledger.started_at(connection, self._mailbox_id)
+            last = letters.last_queued_at(connection, self._mailbox_id, ("digest", "heartbeat"))
+        last = max(filter(None, (started, last)), default=None)
+        if last is None or now - last < _SILENCE:
+            return False
+        day = local.date().isoformat()
+        with self._database.write() as connection:
+            if not tickets.reserve_slot(connection, self._mailbox_id, "heartbeat", day, now, "sent"):
+                return False
+            post = self._post(connection, now)
+            count = len(tickets.live(connection, self._mailbox_id, self._desk.level_names))
+            post.to_technician(
+                "heartbeat",
+                f"heartbeat:{day}",
+                self._desk.it_inbox,
+                lambda envelope: self._composer.heartbeat(envelope, open_tickets=count),
+                role=Role.READER,
+            )
+        return True
+
+    def _items(self, post: Post, found: Iterable[Ticket]) -> tuple[Item, ...]:
+        assert self._desk.it_inbox is not None
+        return tuple(self._item(post, ticket, self._desk.it_inbox) for ticket in found)
+
+    def _item(self, post: Post, ticket: Ticket, recipient: str) -> Item:
+        return Item(ticket=ticket, reply_to=post.reply_to(recipient, Role.TECHNICIAN, ticket))
+
+
+LIVE = tickets.LIVE
+# The ladder's steps in the words of the templates; every later one is "daily".
+_SPOKEN = {"half": "half", "soon": "soon", "due": "due", "hour-after": "overdue"}
+
+
+def _folded(screened: Iterable[ledger.SetAside]) -> tuple[Screened, ...]:
+    """Return screened mail with copies of one sender and reason folded into one line with their count."""
+    found: dict[tuple[str, str], list[ledger.SetAside]] = {}
+    for one in screened:
+        found.setdefault((one.sender, one.reason), []).append(one)
+    return tuple(
+        Screened(number=same[0].id, sender=sender, reason=reason, at=same[0].at, count=len(same))
+        for (sender, reason), same in found.items()
+    )

@@ -1,0 +1,486 @@
+"""The composition root: wires every room, runs the threads, reads the clock, ends cleanly.
+
+Threads: one capturing per mailbox (it holds the IDLE connection), one deciding, one sending per mailbox, and the clock
+(reminders, digest, housekeeping).  APScheduler only ticks: each tick wakes a thread, what is due is a query, so a
+restart or a week's sleep needs no special case.  A server that hangs holds up nobody but its own thread.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from supportd import log
+from supportd.capture import FirstStart, Folders, Inbox
+from supportd.compose import Composer
+from supportd.config import Config, Desk
+from supportd.core.model import Address, Mail, Unparseable
+from supportd.core.tokens import Key, Keys
+from supportd.db import keys as key_store
+from supportd.db import ledger
+from supportd.db.engine import Database
+from supportd.db.migrate import upgrade
+from supportd.decide import MOST_ATTEMPTS, Decider
+from supportd.errors import Refused, Unavailable, UserError
+from supportd.imap import ImapAccount, ImapSession
+from supportd.outbox import BreakerLimits, Drained, Outbox
+from supportd.parsing import Reader, WorkerDied
+from supportd.remind import Reminder
+from supportd.smtp import SmtpAccount, SmtpSession
+
+_log = log.get("service")
+
+# After a lost connection: 1 s, doubled up to 30 s, so that service is back within a minute of the server's return.
+_BACKOFF_SECONDS = (1, 2, 4, 8, 15, 30)
+# A refused sign-in is tried seldom: more would lock the account.
+_REFUSED_SECONDS = 60
+# Exchange drops long sessions and Gmail ends them with their token: a fresh one every 45 minutes costs nothing.
+_SESSION_LIFE = timedelta(minutes=45)
+# Decided together: parsed on the second core while the first decides.
+_DECIDE_AHEAD = 4
+_DECIDE_BATCH = 200
+
+
+def clock() -> datetime:
+    """Return the time now, aware, in UTC: the only place but the command line where it is read."""
+    return datetime.now(UTC)  # noqa: TID251 - this is the one reader of the clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What one pass did, by the names of interfaces.md."""
+
+    fetched: int = 0
+    tickets: int = 0
+    replies: int = 0
+    screened: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    sent: int = 0
+    failed: int = 0
+
+
+class Station:
+    """Everything that serves one mailbox, wired together."""
+
+    def __init__(self, service: Service, desk: Desk, import_since: datetime | None) -> None:
+        self.desk = desk
+        self._service = service
+        database = service.database
+        with database.write() as connection:
+            self.mailbox_id = ledger.ensure_mailbox(connection, desk.name)
+        composer = Composer(
+            hours=desk.hours,
+            policy=desk.policy,
+            support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
+            school=desk.school,
+            staff_domains=tuple(desk.staff_domains),
+            templates=desk.templates,
+        )
+        self.decider = Decider(database, desk, composer, service.keys, self.mailbox_id)
+        self.reminder = Reminder(database, desk, composer, service.keys, self.mailbox_id)
+        self.outbox = Outbox(
+            database,
+            mailbox_id=self.mailbox_id,
+            connect=self._connect_smtp,
+            clock=clock,
+            per_minute=desk.mailbox.smtp.per_minute,
+            doubt_wait=timedelta(seconds=service.config.doubt_wait_seconds),
+            breaker=BreakerLimits(
+                automatic=desk.limits.breaker_10_minutes, everything=desk.limits.breaker_hard_10_minutes
+            ),
+        )
+        self._first_start = FirstStart(
+            answers_within=timedelta(minutes=service.config.first_start_answers_minutes), import_since=import_since
+        )
+        self._session: ImapSession | None = None
+
+    def open_inbox(self) -> Inbox:
+        """Connect to the mailbox and select the watched folder.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            Refused: it does not accept the sign-in.
+        """
+        section, folder = self.desk.mailbox.imap, self._service.config.folder
+        password = section.password.reveal("imap password", folder) if section.password else None
+        session = ImapSession(
+            ImapAccount(
+                host=section.host,
+                port=section.effective_port,
+                tls=section.tls,
+                user=section.user,
+                password=password,
+                ca_file=self._service.config.beside(section.ca_file),
+            )
+        )
+        self._session = session
+        folders = self.desk.mailbox.folders
+        inbox = Inbox(
+            session,
+            self._service.database,
+            mailbox_id=self.mailbox_id,
+            folders=Folders(
+                inbox=folders.inbox,
+                processed=folders.processed,
+                screened=folders.screened,
+                quarantine=folders.quarantine,
+            ),
+            first_start=self._first_start,
+            message_limit_bytes=self.desk.limits.message_megabytes * 1_000_000,
+        )
+        inbox.open(clock())
+        return inbox
+
+    def close_inbox(self) -> None:
+        """Sign out of the mailbox; never raises."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def interrupt(self) -> None:
+        """End what the capturing thread waits for, so that it sees that the service is stopping."""
+        session = self._session
+        if session is not None:
+            session.interrupt()
+
+    def can_idle(self) -> bool:
+        """Return whether the server tells of new mail by itself."""
+        return self._service.config.idle and self._session is not None and self._session.can_idle
+
+    def _connect_smtp(self) -> SmtpSession:
+        section, folder = self.desk.mailbox.smtp, self._service.config.folder
+        password = section.password.reveal("smtp password", folder) if section.password else None
+        return SmtpSession(
+            SmtpAccount(
+                host=section.host,
+                port=section.effective_port,
+                tls=section.tls,
+                user=section.user,
+                password=password,
+                # RFC 5321 4.1.1.1: our own name; the mailbox's domain tells less about the school's network.
+                local_hostname=self.desk.mailbox.address.rpartition("@")[2],
+                ca_file=self._service.config.beside(section.ca_file),
+            )
+        )
+
+
+class Service:
+    """The daemon: :meth:`run` until a signal, or :meth:`once` for one pass."""
+
+    def __init__(self, config: Config, *, import_since: datetime | None = None) -> None:
+        """Open the database, bring its schema up to date, and wire every mailbox.
+
+        Raises:
+            UserError: no mailbox is configured, or a secret cannot be found.
+            Unavailable: the database cannot be reached.
+        """
+        if not config.mailboxes:
+            raise UserError("mailboxes: none is configured; add one to the configuration file")
+        self.config = config
+        password = config.database.password
+        self.database = Database(
+            config.database_url, password.reveal("database password", config.folder) if password else None
+        )
+        upgrade(self.database)
+        with self.database.write() as connection:
+            stored = key_store.load(connection, clock(), secrets.token_bytes)
+        newest, *older = (Key(version=version, secret=secret) for version, secret in stored)
+        self.keys = Keys(current=newest, previous=older[0] if older else None)
+        self.stations = [Station(self, desk, import_since) for desk in config.desks]
+        self._reader: Reader | None = None
+        self._stop = threading.Event()
+        self._work = threading.Event()  # something was captured
+        self._letters = threading.Event()  # something was queued
+        self._decided = threading.Event()
+        self._tick = threading.Event()
+        self._failure: BaseException | None = None
+
+    # -- one pass ---------------------------------------------------------------------------------------------------
+
+    def once(self) -> Summary:
+        """Capture and decide until every folder is drained, remind, digest if due, drain the outbox.
+
+        Raises:
+            Unavailable: a server cannot be reached; what was done before stays.
+            Refused: a server does not accept the sign-in.
+        """
+        with self.database.read() as connection:
+            before = ledger.newest(connection)
+        fetched = 0
+        for station in self.stations:
+            station.outbox.recover()
+            inbox = station.open_inbox()
+            try:
+                while True:
+                    captured = inbox.capture(clock())
+                    fetched += captured
+                    self._decide_all()
+                    moved = inbox.file(clock())
+                    if not captured and not moved:
+                        break
+            finally:
+                station.close_inbox()
+        sent = failed = 0
+        for station in self.stations:
+            station.reminder.tick(clock())
+            drained = self._drain_patiently(station)
+            sent += drained.sent
+            failed += drained.failed
+        with self.database.read() as connection:
+            verdicts = ledger.verdict_counts(connection, [one.mailbox_id for one in self.stations], before)
+        return Summary(
+            fetched=fetched,
+            tickets=verdicts.get("ticket", 0),
+            replies=verdicts.get("reply", 0) + verdicts.get("command", 0),
+            screened=verdicts.get("screened", 0),
+            duplicates=verdicts.get("duplicate", 0),
+            quarantined=verdicts.get("quarantined", 0),
+            sent=sent,
+            failed=failed,
+        )
+
+    def close(self) -> None:
+        """Close connections, workers and the database; never raises."""
+        for station in self.stations:
+            station.close_inbox()
+            station.outbox.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self.database.close()
+
+    def _drain_patiently(self, station: Station) -> Drained:
+        """Drain the outbox; the provider's rate makes one pass wait for its turn, a refused letter does not."""
+        sent = failed = 0
+        while True:
+            drained = station.outbox.drain(self._stop.is_set)
+            sent += drained.sent
+            failed += drained.failed
+            if not station.outbox.is_paced or self._stop.wait(0.2):
+                return Drained(sent=sent, failed=failed)
+
+    # -- the daemon -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; returns within ten seconds of it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        for station in self.stations:
+            station.outbox.recover()
+        scheduler = self._scheduler()
+        loops: list[tuple[str, Callable[[], None]]] = [("decide", self._decide_loop), ("clock", self._clock_loop)]
+        for station in self.stations:
+            loops.append((f"capture {station.desk.name}", self._guarded(self._capture_loop, station)))
+            loops.append((f"send {station.desk.name}", self._guarded(self._send_loop, station)))
+        threads = [threading.Thread(target=self._watched(loop), name=name, daemon=True) for name, loop in loops]
+        self._work.set()
+        for thread in threads:
+            thread.start()
+        scheduler.start()
+        _log.info("started", mailboxes=len(self.stations), pid=os.getpid())
+        notify("READY=1")
+        self._stop.wait()
+        notify("STOPPING=1")
+        scheduler.shutdown(wait=False)
+        for event in (self._work, self._letters, self._decided, self._tick):
+            event.set()
+        for station in self.stations:
+            station.interrupt()
+        deadline = time.monotonic() + 8
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.close()
+        _log.info("stopped")
+        if self._failure is not None:
+            raise self._failure
+
+    def _scheduler(self) -> BackgroundScheduler:
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(3)},
+            # A tick that was missed is no reason for two: the query finds all that is due.
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        for name, seconds, wake in (
+            ("decide", 5, self._work),
+            ("outbox", 5, self._letters),
+            ("clock", 15, self._tick),
+        ):
+            scheduler.add_job(wake.set, IntervalTrigger(seconds=seconds, timezone="UTC"), id=name)
+        return scheduler
+
+    def _watched(self, loop: Callable[[], None]) -> Callable[[], None]:
+        """Return *loop* so that a defect in it stops the daemon, for systemd to start it anew."""
+
+        def body() -> None:
+            try:
+                loop()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, a silent thread would be worse
+                _log.exception("thread died", thread=threading.current_thread().name)
+                self._failure = error
+                self._stop.set()
+
+        return body
+
+    def _guarded(self, loop: Callable[[Station], None], station: Station) -> Callable[[], None]:
+        """Return *loop* for *station*, begun again after every lost connection, ever more slowly."""
+
+        def body() -> None:
+            failures = 0
+            while not self._stop.is_set():
+                started = time.monotonic()
+                try:
+                    loop(station)
+                except Unavailable as error:
+                    if self._stop.is_set():
+                        return
+                    # A connection that served for a while starts the back-off anew.
+                    failures = 0 if time.monotonic() - started > 60 else failures
+                    wait = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.8, 1.0)  # noqa: S311
+                    failures += 1
+                    _log.warning("unavailable", mailbox=station.desk.name, reason=str(error), wait_seconds=round(wait, 1))
+                    self._stop.wait(wait)
+                except (Refused, UserError) as error:
+                    _log.error("refused", mailbox=station.desk.name, reason=str(error), wait_seconds=_REFUSED_SECONDS)
+                    self._stop.wait(_REFUSED_SECONDS)
+
+        return body
+
+    def _capture_loop(self, station: Station) -> None:
+        inbox = station.open_inbox()
+        ends_at = clock() + _SESSION_LIFE
+        try:
+            while not self._stop.is_set() and clock() < ends_at:
+                if inbox.capture(clock()):
+                    self._work.set()
+                self._file(station, inbox)
+                if self._stop.is_set():
+                    return
+                if station.can_idle():
+                    inbox.wait(self.config.poll_seconds)
+                else:
+                    self._stop.wait(self.config.poll_seconds)
+        finally:
+            station.close_inbox()
+
+    def _file(self, station: Station, inbox: Inbox) -> None:
+        """File what was decided; while decisions are under way, wait for them rather than for new mail."""
+        while not self._stop.is_set():
+            self._decided.clear()
+            inbox.file(clock())
+            with self.database.read() as connection:
+                if not ledger.undecided(connection, station.mailbox_id, limit=1):
+                    inbox.file(clock())
+                    return
+            self._decided.wait(1)
+            if inbox.capture(clock()):
+                self._work.set()
+
+    def _decide_loop(self) -> None:
+        while not self._stop.is_set():
+            self._work.wait()
+            self._work.clear()
+            try:
+                self._decide_all()
+            except Unavailable as error:
+                _log.warning("unavailable", reason=str(error))
+                self._stop.wait(2)
+                self._work.set()
+
+    def _send_loop(self, station: Station) -> None:
+        try:
+            while not self._stop.is_set():
+                station.outbox.drain(self._stop.is_set)
+                self._letters.wait(0.2 if station.outbox.is_paced else 5)
+                self._letters.clear()
+        finally:
+            station.outbox.close()
+
+    def _clock_loop(self) -> None:
+        while not self._stop.is_set():
+            self._tick.wait()
+            self._tick.clear()
+            for station in self.stations:
+                if self._stop.is_set():
+                    return
+                try:
+                    if station.reminder.tick(clock()):
+                        self._letters.set()
+                except Unavailable as error:
+                    _log.warning("unavailable", reason=str(error))
+
+    # -- deciding ---------------------------------------------------------------------------------------------------
+
+    def _decide_all(self) -> None:
+        """Decide every captured message, oldest first; a few are parsed ahead while one is decided."""
+        for station in self.stations:
+            while not self._stop.is_set():
+                with self.database.read() as connection:
+                    numbers = ledger.undecided(connection, station.mailbox_id, limit=_DECIDE_BATCH)
+                if not numbers:
+                    break
+                self._decide_batch(station, numbers)
+
+    def _decide_batch(self, station: Station, numbers: list[int]) -> None:
+        if self._reader is None:
+            self._reader = Reader()
+        with self.database.write() as connection:
+            ledger.count_attempt(connection, numbers)
+        ahead: list[tuple[ledger.Row, Future[Mail | Unparseable]]] = []
+        waiting = list(numbers)
+        while (waiting or ahead) and not self._stop.is_set():
+            while waiting and len(ahead) < _DECIDE_AHEAD:
+                number = waiting.pop(0)
+                with self.database.read() as connection:
+                    row = ledger.load(connection, number)
+                if row is not None:
+                    ahead.append((row, self._submit(row)))
+            if ahead:
+                self._decide_one(station, *ahead.pop(0))
+            self._decided.set()
+            self._letters.set()
+
+    def _submit(self, row: ledger.Row) -> Future[Mail | Unparseable]:
+        assert self._reader is not None
+        return self._reader.submit_envelope(row.data, row.size) if row.oversize else self._reader.submit(row.data)
+
+    def _decide_one(self, station: Station, row: ledger.Row, future: Future[Mail | Unparseable]) -> None:
+        try:
+            reading = future.result()
+        except WorkerDied as error:
+            if row.attempts >= MOST_ATTEMPTS:
+                station.decider.quarantine(row, f"its reader died {row.attempts} times: {error}", clock())
+            return
+        try:
+            station.decider.decide(row, reading, clock())
+        except Unavailable:
+            raise
+        except Exception as error:
+            # One message fails alone: it is tried three times and then kept for a person (I9).
+            _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
+            if row.attempts >= MOST_ATTEMPTS:
+                station.decider.quarantine(row, f"could not be handled: {type(error).__name__}", clock())
+
+
+def notify(state: str) -> None:
+    """Tell systemd *state* (sd_notify(3)); nothing happens where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.sendall(state.encode())
