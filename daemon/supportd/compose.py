@@ -13,7 +13,8 @@ Rules, in code order:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,9 +22,23 @@ from typing import Any
 from urllib.parse import quote
 
 import css_inline
-from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined, Template, TemplateError, pass_context
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    meta,
+    nodes,
+    pass_context,
+)
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from supportd import message
 from supportd.core import clean
@@ -393,7 +408,6 @@ class Composer:
         body, carried = _cut(text), _carried(attachments)
         if body != text:
             carried = (*carried, _whole(text))
-        reply_to = envelope.reply_to or self._support.address
         context = {
             "attachments": attachments,
             "body": body,
@@ -401,7 +415,8 @@ class Composer:
             "cut": body != text,
             "hidden": hidden,
             "now": envelope.now,
-            "reply_to": reply_to,
+            # A link can steer a ticket only where the address carries the proof of who writes.
+            "reply_to": envelope.reply_to if envelope.reply_to != self._support.address else "",
             "school": self._school,
             "support": self._support,
             "ticket": ticket,
@@ -419,7 +434,7 @@ class Composer:
             date=envelope.now.astimezone(self._hours.zone),
             sender=self._support,
             to=envelope.recipient,
-            reply_to=reply_to,
+            reply_to=envelope.reply_to or self._support.address,
             in_reply_to=envelope.in_reply_to,
             references=envelope.references,
             auto_submitted=auto_submitted,
@@ -451,44 +466,124 @@ def service_at(hours: Hours, at: datetime) -> Service:
 
 
 class _Wording:
-    """The templates: the school's own where they work, else the shipped ones."""
+    """The templates: the school's own file by file where they work, else the shipped ones.
+
+    *problems* are what is wrong with own files, by their names; such a file is out of use until the next start.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         shipped = PackageLoader("supportd.templates", "")
-        self._shipped = _environment(shipped)
-        self._own = _environment(ChoiceLoader([FileSystemLoader(folder), shipped])) if folder else None
-        self._styles = _inliner(self._shipped)
+        self._shipped = self._own = _environment(shipped)
+        self._styles = self._own_styles = _inliner(self._shipped)
+        self._folder = folder
         self.problems: dict[str, str] = {}
+        if folder is not None:
+            self._own = _environment(ChoiceLoader([_OwnFiles(folder, self.problems), shipped]))
+            self.problems.update(_mistakes(folder, self._shipped))
+            self._own_styles = _inliner(self._own)
 
     def render(self, name: str, context: Mapping[str, object]) -> Content:
-        """Return subject, text and HTML of the letter *name*."""
-        if self._own is not None and name not in self.problems:
+        """Return subject, text and HTML of the letter *name*; each round takes one failing own file out of use."""
+        while self._folder is not None and name not in self.problems:
             try:
-                return self._render(self._own, name, context)
+                return self._render(self._own, self._own_styles, name, context)
             except Exception as error:  # noqa: BLE001 -- an edited template may fail in any way; the letter must go out.
-                self.problems[name] = f"{_place(error, name)}: {error}"
-        return self._render(self._shipped, name, context)
+                file, line = _place(error, self._folder)
+                # Not in an own file, yet caused by one (an own layout without its block): the letter as shipped.
+                culprit = file if file and file not in self.problems else name
+                self.problems[culprit] = f"{self._folder / culprit}:{line}: {_reason(error)}"
+                if self._own.cache is not None:
+                    self._own.cache.clear()
+        return self._render(self._shipped, self._styles, name, context)
 
-    def _render(self, environment: ImmutableSandboxedEnvironment, name: str, context: Mapping[str, object]) -> Content:
-        subject, text = _split_subject(_bounded(environment.get_template(f"{name}.txt"), context))
+    def _render(
+        self,
+        environment: ImmutableSandboxedEnvironment,
+        styles: css_inline.CSSInliner,
+        name: str,
+        context: Mapping[str, object],
+    ) -> Content:
+        subject, text = _split_subject(_bounded(environment.get_template(f"{name}.txt"), context), f"{name}.txt")
         html = _bounded(environment.get_template(f"{name}.html"), {**context, "subject": subject})
-        return Content(subject=subject, text=_wrapped(clean.block(text)), html=self._styles.inline(clean.block(html)))
+        return Content(subject=subject, text=_wrapped(clean.block(text)), html=styles.inline(clean.block(html)))
 
 
-def _environment(loader: Any) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+class _OwnFiles(FileSystemLoader):
+    """The files of the school's own folder, without those that have *problems*."""
+
+    def __init__(self, folder: Path, problems: Mapping[str, str]) -> None:
+        super().__init__(folder)
+        self._problems = problems
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        if template in self._problems:
+            raise TemplateNotFound(template)
+        return super().get_source(environment, template)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox, in which a text cannot be multiplied either: ``{{ "x" * 10 ** 9 }}`` would take a gigabyte."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or not (isinstance(left, int) and isinstance(right, int)):
+            raise SecurityError(f"`{operator}` is for small numbers only")
+        return super().call_binop(context, operator, left, right)
+
+
+def _environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
+    environment = _Sandbox(
         loader=loader,
         undefined=StrictUndefined,
         # The whole name decides: jinja2's select_autoescape() lets "ack.html.j2" through unescaped.
         autoescape=lambda name: name is not None and name.endswith(".html"),
         auto_reload=False,
-        keep_trailing_newline=False,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(when=_when, day=_day, lasting=_lasting, size=_size, lines=str.splitlines)
-    environment.globals = {"command": _command}
+    environment.globals = {"command": _command, "range": safe_range}
     return environment
+
+
+def _mistakes(folder: Path, shipped: Environment) -> dict[str, str]:
+    """Return what can be seen to be wrong in the files of *folder* without rendering them, by their names."""
+    assert shipped.loader is not None
+    names = shipped.loader.list_templates()
+    known = {
+        name
+        for file in names
+        if file.endswith((".txt", ".html"))
+        for name in meta.find_undeclared_variables(shipped.parse(shipped.loader.get_source(shipped, file)[0]))
+    }
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".txt", ".html", ".css"))
+    found = {file.name: _mistake(file, names, known | {"subject"}, shipped) for file in files}
+    return {name: f"{folder / name}:{mistake}" for name, mistake in found.items() if mistake}
+
+
+def _mistake(file: Path, names: Sequence[str], known: Iterable[str], shipped: Environment) -> str:
+    """Return the first mistake in *file* as ``line: what``, or an empty text."""
+    if file.name not in names and not file.name.startswith("_"):
+        return f"1: no letter uses this file{_meant(file.name, names)}"
+    data = file.read_bytes()
+    try:
+        tree = shipped.parse(data.decode("utf-8"), file.name)
+    except UnicodeDecodeError as error:
+        return f"{data[: error.start].count(10) + 1}: not UTF-8; save the file in that encoding"
+    except TemplateSyntaxError as error:
+        return f"{error.lineno}: {error.message}"
+    unknown = meta.find_undeclared_variables(tree) - set(known)
+    for node in tree.find_all(nodes.Name):
+        if node.name in unknown:
+            return f"{node.lineno}: {node.name!r} is not known{_meant(node.name, known)}"
+    return ""
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _inliner(environment: ImmutableSandboxedEnvironment) -> css_inline.CSSInliner:
@@ -507,7 +602,7 @@ def _bounded(template: Template, context: Mapping[str, object]) -> str:
     """Return the rendered template.
 
     Raises:
-        TemplateError: It is longer than any letter can be.
+        TemplateSyntaxError: It is longer than any letter can be.
     """
     pieces: list[str] = []
     length = 0
@@ -515,31 +610,39 @@ def _bounded(template: Template, context: Mapping[str, object]) -> str:
         pieces.append(piece)
         length += len(piece)
         if length > RENDERED_LIMIT_CHARACTERS:
-            raise TemplateError(f"the letter is longer than {RENDERED_LIMIT_CHARACTERS:,} characters")
+            raise TemplateSyntaxError(
+                f"the letter is longer than {RENDERED_LIMIT_CHARACTERS:,} characters", 1, name=template.name
+            )
     return "".join(pieces)
 
 
-def _split_subject(rendered: str) -> tuple[str, str]:
+def _split_subject(rendered: str, file: str) -> tuple[str, str]:
     """Return the subject, which a text template gives in its first line, and the text below it."""
     first, _, rest = rendered.partition("\n")
     if not first.startswith("Subject: "):
-        raise TemplateError("the first line of a text template is `Subject: ...`")
-    return clean.line(first.removeprefix("Subject: "), 300), rest.strip("\n") + "\n"
+        raise TemplateSyntaxError("the first line of a text template must be `Subject: ...`", 1, name=file)
+    return clean.line(first.removeprefix("Subject: "), 300), rest
 
 
-def _place(error: Exception, name: str) -> str:
-    """Return ``file:line`` of the template in which *error* arose."""
-    if isinstance(error, TemplateError) and getattr(error, "lineno", None):
-        return f"{getattr(error, 'name', None) or name}:{getattr(error, 'lineno', 1)}"
-    place = name
+def _place(error: Exception, folder: Path) -> tuple[str, int]:
+    """Return the file of *folder* and the line in which *error* arose; an empty name where it is none of its files."""
+    if isinstance(error, TemplateSyntaxError):
+        return (error.name or "", error.lineno) if (folder / (error.name or "")).is_file() else ("", error.lineno)
+    found = ("", 1)
     trace = error.__traceback__
     while trace is not None:
-        # Jinja2 rewrites tracebacks, so that frames carry the file and the line of the template.
+        # Jinja2 rewrites the traceback, so that its frames carry the file and the line of the template.
         file = Path(trace.tb_frame.f_code.co_filename)
-        if file.suffix in (".txt", ".html"):
-            place = f"{file.name}:{trace.tb_lineno}"
+        if file.parent == folder and file.suffix in (".txt", ".html"):
+            found = (file.name, trace.tb_lineno)
         trace = trace.tb_next
-    return place
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        return f"there is no file {error}"
+    return f"{error}" or type(error).__name__
 
 
 # Mail in plain text is read in windows of 72 to 80 columns; the quoting of a reply takes two more each time.
@@ -547,8 +650,16 @@ _COLUMNS = 72
 
 
 def _wrapped(text: str) -> str:
-    """Return *text* with long lines broken at spaces, the indent (and that of a list) kept; long words stay whole."""
-    return "\n".join(part for line in text.split("\n") for part in _wrapped_line(line))
+    """Return *text* with long lines broken at spaces, the indent (and that of a list) kept; long words stay whole.
+
+    One empty line at most stands between two others: a template may leave a part out without leaving a hole.
+    """
+    lines: list[str] = []
+    for line in text.strip("\n").split("\n"):
+        for part in _wrapped_line(line):
+            if part or (lines and lines[-1]):
+                lines.append(part)
+    return "\n".join(lines) + "\n"
 
 
 def _wrapped_line(line: str) -> Iterable[str]:

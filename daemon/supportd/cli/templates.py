@@ -114,7 +114,7 @@ def _write(stem: Path, letter: Letter) -> str:
 
 def _part(message: EmailMessage, subtype: str) -> str:
     body = message.get_body(preferencelist=(subtype,))
-    return cast(str, body.get_content()) if body is not None else ""
+    return cast(str, body.get_content()).replace("\r\n", "\n") if body is not None else ""
 
 
 def _index(written: Iterable[tuple[str, str]]) -> str:
