@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-import holidays
-import icalendar
-import recurring_ical_events
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -246,6 +243,9 @@ def english_bank_holidays(terms: tuple[Term, ...]) -> tuple[BankHoliday, ...]:
     """Return every date that the holidays library lists for England in the years of *terms*, substitutes too."""
     if not terms:
         return ()
+    # Loaded here, as the calendar libraries below: each costs a tenth of a second that most commands do not need.
+    import holidays
+
     years = range(min(term.span.first.year for term in terms), max(term.span.last.year for term in terms) + 1)
     # Without the subdivision the August bank holiday is missing.
     listed = holidays.country_holidays("GB", subdiv="ENG", years=years)
@@ -375,6 +375,9 @@ def _whole_terms(events: list[Named]) -> Iterator[Named]:
 
 def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
     """Yield name, first and last date of each event with "term" in its name, series unrolled, none cancelled."""
+    import icalendar
+    import recurring_ical_events
+
     try:
         calendar = icalendar.Calendar.from_ical(data)
     except (ValueError, KeyError, IndexError) as error:
