@@ -396,13 +396,14 @@ def test_instants_are_said_as_people_say_them(instant: datetime, said: str) -> N
 @pytest.mark.parametrize(
     ("name", "type", "sent_as", "sent_type"),
     [
-        ("../../etc/passwd", "text/plain", ".._etc_passwd", "text/plain"),
+        ("../../etc/passwd", "text/plain", "_.._etc_passwd", "text/plain"),
         ("board.svg", "image/svg+xml", "board.svg", "application/octet-stream"),
         ("page.html", "text/html", "page.html", "application/octet-stream"),
         ("photo\u202egnp.exe", "image/png", "photognp.exe", "image/png"),
         ("Foto für Zoë.jpg", "image/jpeg", "Foto für Zoë.jpg", "image/jpeg"),
         ("", "application/pdf", "attachment", "application/pdf"),
-        ("x" * 5000 + ".pdf", "application/pdf", "x" * 80 + ".pdf", "application/pdf"),
+        ("x" * 5000 + ".pdf", "application/pdf", "x" * 80 + "." + "pdf", "application/pdf"),
+        ("🖨" * 300, "application/pdf", "🖨" * 59, "application/pdf"),
     ],
 )
 def test_an_attachment_travels_as_data(name: str, type: str, sent_as: str, sent_type: str) -> None:

@@ -230,9 +230,12 @@ def _attachment(attachment: Attachment) -> Message:
 
 def _file_name(name: str) -> str | tuple[str, str, str]:
     """Return *name* as data for a ``filename`` parameter (RFC 2231 where it is not ASCII): short, and never a path."""
-    flat = re.sub(r'[\\/:*?"<>|]', "_", clean.visible_name(name)).lstrip(".") or "attachment"
+    ends = name if len(name) <= 160 else name[:120] + name[-40:]
+    flat = re.sub(r'[\\/:*?"<>|]', "_", clean.visible_name(ends)).lstrip(".") or "attachment"
+    # One sign takes up to twelve octets there, and the field is one line of at most 998.
+    limit = 100 if flat.isascii() else 60
     stem, dot, suffix = flat.rpartition(".")
-    short = flat if len(flat) <= 100 else f"{stem[:80]}{dot}{suffix[:19]}"
+    short = flat if len(flat) <= limit else f"{(stem or suffix)[: limit - 20]}{dot}{suffix[-19:]}"
     return short if short.isascii() else ("utf-8", "", short)
 
 
