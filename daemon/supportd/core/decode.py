@@ -64,6 +64,8 @@ def text(data: bytes, charset: str | None = None) -> str:
     if data.isascii() and _ESCAPE not in data and name in _UNTOLD | {"utf-8", "utf8", "iso-8859-1"}:
         return data.decode("ascii")
     meant = _MEANT.get(name, name)
+    if meant in _UNTOLD:
+        meant = _guessed(data) or meant
     if meant in _UNTOLD or meant in ("utf-8", "utf8", "cp1252"):
         # Text that calls itself Latin-1 and is valid UTF-8 is UTF-8: by chance that does not happen to real Latin-1.
         try:
@@ -78,6 +80,15 @@ def text(data: bytes, charset: str | None = None) -> str:
         except (LookupError, UnicodeError, ValueError):
             pass  # No such charset here, or a codec that cannot replace: fall through to the guess.
     return data.decode("utf-8", "supportd-cp1252")
+
+
+def _guessed(data: bytes) -> str:
+    """Return the charset that *data* names by itself: a byte order mark, or the escapes of ISO-2022-JP."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\x1b$B" in data or b"\x1b$@" in data:
+        return "iso2022_jp_ext"
+    return ""
 
 
 def _mostly_utf8(data: bytes) -> bool:

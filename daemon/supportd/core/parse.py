@@ -48,10 +48,11 @@ _KNOWN_FIELD = re.compile(
 )
 _IDENTIFIER = re.compile(r"<[^<>\s]+>")
 _WORD_OF_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,80}")
-_UNSAFE_IN_NAME = re.compile(r'[\\/:*?"<>|]')
+_CHARSET = re.compile(rb"charset[ \t]{0,9}=[ \t]{0,9}[\"']?([A-Za-z0-9._:-]{1,40})", re.I)
 # Names that Windows takes for devices, whatever their extension.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.I)
-_DROPPED_ALTERNATIVES = frozenset(("text/html", "text/x-amp-html", "text/enriched", "text/richtext", "text/watch-html"))
+# The same text once more, for programs that can show it; the plain or HTML text stands for them.
+_OTHER_ALTERNATIVES = frozenset(("text/x-amp-html", "text/enriched", "text/richtext", "text/watch-html"))
 # What delivery reports are made of (RFC 3464, RFC 6522, RFC 6533).
 _STATUS_TYPES = frozenset(("message/delivery-status", "message/global-delivery-status"))
 _RETURNED_TYPES = frozenset(("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"))
@@ -67,7 +68,8 @@ class _Part:
     end: int
     depth: int = 0
     attached: bool = False  # below a container that is itself an attachment
-    alternatives: int = -1  # which multipart/alternative it belongs to
+    alternative: int = 0  # the number of the multipart/alternative around it, 0 for none
+    is_alternative: bool = False  # directly in one
     default_type: str = "text/plain"
     parameters: Message = field(default_factory=Message)
     type: str = ""
@@ -78,13 +80,21 @@ class _Part:
         return next((value for key, value in self.fields if key.lower() == name), "")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """One part of the body: plain text, or HTML.  *alternative* tells which other parts say the same."""
+
+    text: str
+    is_html: bool
+    alternative: int
+
+
 @dataclass(slots=True)
 class _Harvest:
     """What a walk over the parts has gathered."""
 
-    plain: list[str] = field(default_factory=list)
-    html: list[str] = field(default_factory=list)
-    html_before_plain: bool = False
+    pages: list[_Page] = field(default_factory=list)
+    enclosed_pages: list[_Page] = field(default_factory=list)  # of a winmail.dat: the body where there is no other
     attachments: list[Attachment] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     report_parts: list[tuple[str, bytes]] = field(default_factory=list)
@@ -121,7 +131,11 @@ def _parse(raw: bytes) -> Mail | Unparseable:
     fields, body_at = _header_block(raw, _header_start(raw), len(raw), defects)
     root = _typed(_Part(fields, body_at, len(raw)))
     harvest = _Harvest(defects=defects)
-    for part in _leaves(raw, root, harvest):
+    for part in _leaves(raw, root, defects):
+        if len(harvest.attachments) == ATTACHMENTS - 1:
+            defects.append(f"more than {ATTACHMENTS} attachments: the rest is kept as one")
+            _gather(raw, _opaque(part.start, len(raw)), harvest)
+            break
         _gather(raw, part, harvest)
     mail = _with_fields(fields, defects)
     text, own = _body(harvest)
@@ -175,9 +189,10 @@ def _header_block(raw: bytes, start: int, end: int, defects: list[str]) -> tuple
                     fields[-1][1].append(line[:FIELD_BYTES])
             elif match:
                 fields.append((match[1], [line[match.end() :][:FIELD_BYTES]]))
-            elif fields and _fields_follow(raw, line_end + 1, end):
+            elif _fields_follow(raw, line_end + 1, end):
                 defects.append("a header line without a name was taken as the rest of the line before")
-                fields[-1][1].append(line[:FIELD_BYTES])
+                if fields:
+                    fields[-1][1].append(line[:FIELD_BYTES])
             else:
                 if fields:
                     defects.append("no blank line between headers and body")
@@ -185,7 +200,12 @@ def _header_block(raw: bytes, start: int, end: int, defects: list[str]) -> tuple
         position = line_end + 1
     if position > limit or len(fields) > FIELDS:
         defects.append("the header block is beyond its limit and was cut")
-    return [_unfolded(name, lines, defects) for name, lines in fields[:FIELDS]], min(position, end)
+    charset = ""
+    for name, lines in fields:
+        if name.lower() == b"content-type":
+            match = _CHARSET.search(b" ".join(lines))
+            charset = match[1].decode("ascii") if match else ""
+    return [_unfolded(name, lines, charset, defects) for name, lines in fields[:FIELDS]], min(position, end)
 
 
 def _fields_follow(raw: bytes, start: int, end: int) -> bool:
@@ -198,13 +218,20 @@ def _fields_follow(raw: bytes, start: int, end: int) -> bool:
     return False
 
 
-def _unfolded(name: bytes, lines: list[bytes], defects: list[str]) -> tuple[str, str]:
-    """Return a field as (name, text): unfolded, 8-bit bytes read as UTF-8 or cp1252, encoded words left."""
+def _unfolded(name: bytes, lines: list[bytes], charset: str, defects: list[str]) -> tuple[str, str]:
+    """Return a field as (name, text), unfolded, its encoded words left.
+
+    Bytes beyond ASCII, which have no business here, are read as UTF-8 where they are that, else in the *charset* of the
+    body, else as cp1252.
+    """
     value = b" ".join(line.strip(b" \t\r") for line in lines)
     if len(value) > FIELD_BYTES:
         defects.append(f"the field {name[:60].decode('ascii')} is beyond its limit and was cut")
         value = value[:FIELD_BYTES]
-    return name.decode("ascii"), decode.text(value)
+    try:
+        return name.decode("ascii"), decode.text(value) if b"\x1b" in value else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("ascii"), decode.text(value, charset)
 
 
 def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
@@ -216,7 +243,9 @@ def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
         defects.append("no header fields")
 
     def identifiers(name: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_IDENTIFIER.findall(clean.line(" ".join(named.get(name, ())), FIELD_BYTES))))
+        # Python's own writer encodes long identifiers as words (CPython issue 79986).
+        found = _IDENTIFIER.findall(decode.words(clean.line(" ".join(named.get(name, ())), FIELD_BYTES)))
+        return tuple(dict.fromkeys(found))
 
     def addresses(name: str) -> tuple[Address, ...]:
         return tuple(address for value in named.get(name, ()) for address in _addresses(value, name, defects))
@@ -228,7 +257,7 @@ def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
         defects.append("From: more than one address")
     if not senders:
         defects.append("From: no address" if "from" in named else "From: missing")
-    message_id = clean.line(" ".join(named.get("message-id", ())[:1]), FIELD_BYTES)
+    message_id = clean.line(decode.words(" ".join(named.get("message-id", ())[:1])), FIELD_BYTES)
     bracketed = _IDENTIFIER.search(message_id)
     return_path = named.get("return-path", ())[:1]
     return Mail(
@@ -292,7 +321,7 @@ def _date(value: str, defects: list[str]) -> datetime | None:
 # Parts
 
 
-def _leaves(raw: bytes, root: _Part, harvest: _Harvest) -> Iterator[_Part]:
+def _leaves(raw: bytes, root: _Part, defects: list[str]) -> Iterator[_Part]:
     """Yield the leaf parts in their order; beyond the limits the rest comes as one opaque leaf."""
     waiting = [root]
     seen = alternatives = 0
@@ -300,20 +329,20 @@ def _leaves(raw: bytes, root: _Part, harvest: _Harvest) -> Iterator[_Part]:
         part = waiting.pop()
         seen += 1
         if seen > PARTS:
-            harvest.defects.append(f"more than {PARTS} parts: the rest is kept unread")
+            defects.append(f"more than {PARTS} parts: the rest is kept unread")
             yield _opaque(part.start, len(raw))
             return
         if not part.type.startswith("multipart/"):
             yield part
             continue
         if part.depth >= DEPTH:
-            harvest.defects.append(f"more than {DEPTH} levels of parts: the rest is kept unread")
+            defects.append(f"more than {DEPTH} levels of parts: the rest is kept unread")
             yield _opaque(part.start, part.end)
             continue
         sections = _sections(raw, part, PARTS + 2 - seen)
         if not sections:
             # No delimiter anywhere: what a sender wrote there is still text.
-            harvest.defects.append("a multipart without its parts")
+            defects.append("a multipart without its parts")
             part.type = "text/plain"
             yield part
             continue
@@ -321,11 +350,12 @@ def _leaves(raw: bytes, root: _Part, harvest: _Harvest) -> Iterator[_Part]:
             alternatives += 1
         children = []
         for start, end in sections:
-            fields, body_at = _header_block(raw, start, end, harvest.defects)
+            fields, body_at = _header_block(raw, start, end, defects)
             child = _Part(fields, body_at, end, part.depth + 1)
             child.default_type = "message/rfc822" if part.type == "multipart/digest" else "text/plain"
             child.attached = part.attached or part.disposition == "attachment"
-            child.alternatives = alternatives if part.type == "multipart/alternative" else part.alternatives
+            child.is_alternative = part.type == "multipart/alternative"
+            child.alternative = alternatives if child.is_alternative else part.alternative
             children.append(_typed(child))
         waiting.extend(reversed(children))
 
@@ -341,7 +371,7 @@ def _typed(part: _Part) -> _Part:
     disposition = part.first("content-disposition")[:PARAMETER_FIELD_BYTES].replace("\0", "")
     part.parameters["Content-Type"] = content_type
     part.parameters["Content-Disposition"] = disposition
-    word = content_type.partition(";")[0].strip().lower()
+    word = (content_type.partition(";")[0].split() or [""])[0].lower()
     if _WORD_OF_TYPE.fullmatch(word):
         part.type = word
     else:
@@ -393,44 +423,47 @@ def _parameter(parameters: Message, name: str, header: str = "content-type") -> 
 def _gather(raw: bytes, part: _Part, harvest: _Harvest) -> None:
     """Take one leaf: as text of the body, as HTML of the body, or as an attachment."""
     name = _parameter(part.parameters, "filename", "content-disposition") or _parameter(part.parameters, "name")
-    is_first = not (harvest.plain or harvest.html or harvest.attachments)
+    is_first = not (harvest.pages or harvest.attachments)
     is_body = (
         part.type in ("text/plain", "text/html")
         and not part.attached
         and part.disposition != "attachment"
-        and (not name or (is_first and part.disposition != "inline"))
+        and (not name or part.is_alternative or (is_first and part.disposition != "inline"))
     )
     content = raw[part.start : part.end]
     encoding = part.first("content-transfer-encoding")
     if encoding:
         content = decode.transfer(content, encoding)
-    if not is_body:
+    if is_body:
+        harvest.pages.append(_page(part, content[:TEXT_BYTES]))
+    elif not (part.is_alternative and part.type in _OTHER_ALTERNATIVES and part.disposition != "attachment"):
         _attach(part, name, content, harvest)
-        return
-    text = decode.text(content[:TEXT_BYTES], _parameter(part.parameters, "charset"))
+
+
+def _page(part: _Part, content: bytes) -> _Page:
+    """Return a part of the body as text."""
+    charset = _parameter(part.parameters, "charset")
     if part.type == "text/html":
-        harvest.html_before_plain = harvest.html_before_plain or (part.alternatives < 0 and not harvest.plain)
-        harvest.html.append(text)
-        return
-    text = clean.block(text)
+        declared = None if charset else _CHARSET.search(content[:2048])
+        text = decode.text(content, declared[1].decode("ascii") if declared else charset)
+        return _Page(text=text, is_html=True, alternative=part.alternative)
+    text = clean.block(decode.text(content, charset))
     if _parameter(part.parameters, "format").lower() == "flowed":
         text = decode.unflow(text, _parameter(part.parameters, "delsp").lower() == "yes")
-    harvest.plain.append(text.strip("\n"))
+    return _Page(text=text.strip("\n"), is_html=False, alternative=part.alternative)
 
 
 def _attach(part: _Part, name: str, content: bytes, harvest: _Harvest) -> None:
     """Keep a leaf as an attachment, and what a delivery report is made of for reading it."""
-    if part.alternatives >= 0 and part.type in _DROPPED_ALTERNATIVES and part.disposition != "attachment" and not name:
-        return
-    if len(harvest.attachments) >= ATTACHMENTS:
-        harvest.defects.append(f"more than {ATTACHMENTS} attachments: the rest is left out")
-        return
     if part.type == "application/ms-tnef" or name.lower() == "winmail.dat":
         opened = winmail.read(content)
         if opened is not None:
-            harvest.plain += [clean.block(opened.text).strip("\n")] if opened.text.strip() else []
-            harvest.html += [opened.html] if opened.html.strip() else []
-            for file_name, file_content in opened.files[: ATTACHMENTS - len(harvest.attachments)]:
+            if opened.text.strip():
+                text = clean.block(opened.text).strip("\n")
+                harvest.enclosed_pages.append(_Page(text=text, is_html=False, alternative=0))
+            elif opened.html:
+                harvest.enclosed_pages.append(_Page(text=opened.html, is_html=True, alternative=0))
+            for file_name, file_content in opened.files[: ATTACHMENTS - 1 - len(harvest.attachments)]:
                 file_type = _EXTENSIONS.guess_type(file_name)[0] or "application/octet-stream"
                 harvest.attachments.append(_attachment(file_name, file_type, file_content, AttachmentKind.FILE, ""))
             return
@@ -443,8 +476,8 @@ def _attach(part: _Part, name: str, content: bytes, harvest: _Harvest) -> None:
     elif part.type == "text/calendar":
         kind = AttachmentKind.CALENDAR
         name = name or "invitation.ics"
-    elif part.disposition == "inline" or (part.disposition != "attachment" and content_id):
-        kind = AttachmentKind.INLINE if part.type.startswith("image/") else AttachmentKind.FILE
+    elif part.type.startswith("image/") and part.disposition != "attachment" and (part.disposition or content_id):
+        kind = AttachmentKind.INLINE
     elif part.type == "message/partial":
         harvest.defects.append("a fragment of a longer mail (message/partial): never put together")
     if part.type in _STATUS_TYPES or part.type in _RETURNED_TYPES:
@@ -469,7 +502,7 @@ def _safe_name(name: str, media_type: str) -> str:
     """Return *name* without path, controls and what file systems refuse; made up from the type if nothing is left."""
     visible = clean.line(name, 1000).replace("\\", "/").rstrip("/").rpartition("/")[2]
     visible = "".join(char for char in visible if char not in "\u200b\u200c\u200d\u2060\u00ad")
-    visible = _UNSAFE_IN_NAME.sub("_", visible).strip(" .")
+    visible = visible.strip(" .")
     if len(visible) > NAME_CHARS:
         stem, dot, extension = visible.rpartition(".")
         keep = f".{extension}" if dot and len(extension) <= 10 else ""
@@ -488,16 +521,25 @@ def _subject(content: bytes) -> str:
 
 
 def _body(harvest: _Harvest) -> tuple[str, str | None]:
-    """Return the body as text, and its part outside quote containers where it came from HTML that has some."""
-    plain = "\n\n".join(text for text in harvest.plain if text.strip())
-    if not harvest.html or (plain and not harvest.html_before_plain):
-        return plain[:TEXT_BYTES], None
-    pages = [markup.read(html) for html in harvest.html]
-    text = "\n\n".join((*(page.text for page in pages), *([plain] if plain else [])))
+    """Return the body as text, and its part outside quote containers where it came from HTML that has some.
+
+    Plain text stands for all HTML but for the case that HTML comes first and no plain part is its alternative: then the
+    plain part is a footer that some gateway or list has added.
+    """
+    pages = [page for page in harvest.pages or harvest.enclosed_pages if page.text.strip()]
+    plain = [page for page in pages if not page.is_html]
+    first_is_alone = (
+        bool(pages)
+        and pages[0].is_html
+        and pages[0].alternative not in {page.alternative for page in plain if page.alternative}
+    )
+    if plain and not first_is_alone:
+        return "\n\n".join(page.text for page in plain)[:TEXT_BYTES], None
+    read = [markup.read(page.text) if page.is_html else markup.Markup(text=page.text) for page in pages]
     own = None
-    if any(page.own is not None for page in pages):
-        own = clean.block("\n\n".join(page.text if page.own is None else page.own for page in pages))
-    return clean.block(text)[:TEXT_BYTES], own
+    if any(page.own is not None for page in read):
+        own = clean.block("\n\n".join(page.text if page.own is None else page.own for page in read))
+    return clean.block("\n\n".join(page.text for page in read))[:TEXT_BYTES], own
 
 
 def _cannot_read(root: _Part, text: str) -> str:
