@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -126,8 +125,6 @@ def app(context: click.Context, config_file: Path | None, verbose: bool) -> None
 
 def main() -> None:
     """Run the command line; exit 0 fine, 1 a problem that the user can mend, 2 wrong usage, 3 a check found something."""
-    # A reader that goes away ("| head") ends us quietly, as it does any filter.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app(standalone_mode=True)
     except UserError as error:
