@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from supportd.core import addresses
+from supportd.core import addresses, clean, decode
 from supportd.core.model import Address, AttachmentKind, Mail
 
 # The header block of an attached original stands at its top; reliability.md 4.2 caps it at 256 kB.
 _LONGEST_HEADER_BYTES = 256 * 1024
 # A forwarded block has four to eight lines, some of them wrapped.
 _MOST_BLOCK_LINES = 30
+_LONGEST_LINE = 1000
+_LONGEST_NAME = 120
 # "From" and "Subject" or "Sent" in the languages of the school's mail programs (en, de, fr, es, it, pt, pl, lt, ro).
 _FROM = frozenset({"from", "von", "de", "da", "od", "nuo", "de la"})
 _OTHER_FIELD_NAMES = """
@@ -45,9 +47,9 @@ def _in_header(content: bytes) -> Address | None:
     for line in head.decode("ascii", "replace").split("\n"):
         if line[:1] in (" ", "\t"):
             if fields:
-                fields[-1] += " " + line.strip()
+                fields[-1] = f"{fields[-1]} {line.strip()}"[:_LONGEST_LINE]
         else:
-            fields.append(line[:1000])
+            fields.append(line[:_LONGEST_LINE])
     authors = [field.partition(":")[2] for field in fields if field[:5].lower() == "from:"]
     return _author(authors[0]) if len(authors) == 1 else None
 
@@ -56,12 +58,12 @@ def _in_block(forwarded: str) -> Address | None:
     """Return the author named by the block of headers that *forwarded* begins with, or None."""
     authors: list[str] = []
     names: set[str] = set()
-    for line in [line.strip(" >*\t") for line in forwarded.split("\n")][:_MOST_BLOCK_LINES]:
-        name, colon, value = line.partition(":")
+    for line in forwarded.split("\n", _MOST_BLOCK_LINES)[:_MOST_BLOCK_LINES]:
+        name, colon, value = line[:_LONGEST_LINE].strip(" >*\t").partition(":")
         key = name.strip(" *").casefold()
-        if not line and names:
+        if not name and names:
             break
-        if colon and key in _FROM and "de" not in names:
+        if colon and key in _FROM:
             authors.append(value)
             names.add(key)
         elif colon and key in _OTHER_FIELDS:
@@ -77,5 +79,5 @@ def _author(value: str) -> Address | None:
     found = {word.removeprefix("mailto:").lower() for word in text.split() if "@" in word}
     if len(found) != 1 or not addresses.is_plain(address := found.pop()):
         return None
-    name = value.partition("<")[0].partition("[")[0].strip(" \"'*")
+    name = clean.line(decode.words(value.partition("<")[0].partition("[")[0].strip(" \"'*")), _LONGEST_NAME)
     return Address(address=address, name="" if "@" in name else name)
