@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from supportd.config import Config
     from supportd.core.model import Ticket
     from supportd.db.ledger import SetAside
     from supportd.imap import ImapAccount
@@ -50,10 +51,13 @@ SUPPORT = "support@allsaints.example"
 TECHNICIAN = "s.whitaker@allsaints.example"
 # No secret: the server that asks for it lives as long as the demo and listens on loopback alone.
 PASSWORD = "correct horse"  # noqa: S105
+# As in config.example.yaml, which therefore works as it stands while the demo's servers run.
+IMAP_PORT, SMTP_PORT = 10143, 10025
 # The whole demo has to end within a minute; a machine on which a step takes longer has another problem.
 STEP_SECONDS = 25
-# Nothing new for so long: the daemon has written all it has to say about the mails so far.
-QUIET_SECONDS = 1.2
+
+# How the configuration of a demo begins: a folder without it is never emptied.
+OURS = "# The configuration of the demo"
 
 # Which letter each reaction answers: the letter's kind, its recipient, words of its subject.
 REACTIONS = {
@@ -91,7 +95,7 @@ def demo(keep: bool, out: Path) -> None:
     with contextlib.ExitStack() as servers:
         imap = servers.enter_context(_imap_server(out / "imap.log"))
         outgoing = servers.enter_context(_smtp_server(out / "letters", imap))
-        _configure(out, imap.port, outgoing.port)
+        config = _configure(out, imap.port, outgoing.port)
         console.print(f"[green]✓[/] throw-away servers: IMAP on {HOST}:{imap.port}, SMTP on {HOST}:{outgoing.port}")
 
         mails = _morning()
@@ -101,20 +105,20 @@ def demo(keep: bool, out: Path) -> None:
         daemon = servers.enter_context(_daemon(out))
         console.print(f"[green]✓[/] the daemon runs (process {daemon.pid}, SQLite file {out / 'supportd.db'})")
         with console.status("reading, deciding, answering ..."):
-            _wait(imap, outgoing, daemon)
+            _wait(out, config, imap, daemon)
         console.print(f"[green]✓[/] every mail is decided and filed, {len(outgoing.letters)} letters went out")
 
         reactions = _reactions(outgoing.letters)
         _append(imap, reactions.values())
         with console.status("people and machines react ..."):
-            _wait(imap, outgoing, daemon)
+            _wait(out, config, imap, daemon)
         console.print(f"[green]✓[/] {len(reactions)} came back: replies, an out-of-office, a bounce, a command")
 
         if not keep:
             _stop(daemon)
             console.print("[green]✓[/] the daemon was asked to end, and ended cleanly")
         _write_index(out, outgoing.letters)
-        _show(console, out, {**mails, **reactions}, outgoing.letters)
+        _show(console, out, config, {**mails, **reactions}, outgoing.letters)
         if keep:
             _stay(console, out, imap.port, outgoing, daemon)
 
@@ -126,7 +130,9 @@ def _prepare(out: Path) -> None:
         UserError: there is such a folder, and no demo made it.
     """
     if out.exists():
-        if any(out.iterdir()) and not (out / "config.yaml").exists():
+        config = out / "config.yaml"
+        is_ours = config.is_file() and config.read_text(encoding="utf-8", errors="replace").startswith(OURS)
+        if any(out.iterdir()) and not is_ours:
             raise UserError(f"{out} is not a folder that the demo made; name another one with --out")
         shutil.rmtree(out)
     (out / "letters").mkdir(parents=True)
@@ -136,7 +142,10 @@ def _files() -> Traversable:
     return resources.files("supportd").joinpath("demo")
 
 
-def _configure(out: Path, imap_port: int, smtp_port: int) -> None:
+def _configure(out: Path, imap_port: int, smtp_port: int) -> Config:
+    """Return the demo's configuration, written to *out* as a file like anybody's."""
+    from supportd.config import load
+
     today = datetime.now(UTC).date()  # noqa: TID251 - the demo's term is around the day on which it is shown
     text = string.Template(_files().joinpath("config.yaml").read_text(encoding="utf-8")).substitute(
         imap_port=imap_port,
@@ -145,21 +154,31 @@ def _configure(out: Path, imap_port: int, smtp_port: int) -> None:
         last_day=today + timedelta(days=90),
     )
     (out / "config.yaml").write_text(text, encoding="utf-8")
+    (out / "password").touch(0o600)
     (out / "password").write_text(PASSWORD, encoding="utf-8")
+    return load(out / "config.yaml")
 
 
 # Servers
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _free_port(wanted: int) -> int:
+    """Return *wanted*, or, where something listens on it already, a port that is free."""
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            # As servers do, so that the connections of an earlier demo do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise UserError(f"no port of {HOST} is free")
 
 
 def _python(*arguments: str, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as stream:
-        return subprocess.Popen([sys.executable, *arguments], stdout=stream, stderr=stream)  # noqa: S603 - ourselves
+        # In a session of its own, so that Ctrl-C reaches the demo alone, which then ends the others in their order.
+        return subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, *arguments], stdout=stream, stderr=stream, start_new_session=True
+        )
 
 
 @contextlib.contextmanager
@@ -171,9 +190,9 @@ def _imap_server(log: Path) -> Iterator[ImapAccount]:
     """
     from supportd.imap import ImapAccount, ImapSession
 
-    account = ImapAccount(host=HOST, port=_free_port(), tls="none", user="support", password=PASSWORD)
+    account = ImapAccount(host=HOST, port=_free_port(IMAP_PORT), tls="none", user=SUPPORT, password=PASSWORD)
     options = ["--host", HOST, "--port", str(account.port), "--no-tls", "dict"]
-    options += ["--demo-user", "support", "--demo-password", PASSWORD]
+    options += ["--demo-user", SUPPORT, "--demo-password", PASSWORD]
     server = _python("-c", "from pymap.main import main; main()", *options, log=log)
     try:
         for _ in range(100):
@@ -195,9 +214,8 @@ class _Outgoing:
     def __init__(self, folder: Path, imap: ImapAccount) -> None:
         self.folder = folder
         self.imap = imap
-        self.port = _free_port()
+        self.port = _free_port(SMTP_PORT)
         self.letters: list[Posted] = []
-        self.last_at = time.monotonic()
         self.on_letter: Callable[[Posted], None] | None = None
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
@@ -234,7 +252,6 @@ class _Outgoing:
             file=file,
         )
         self.letters.append(letter)
-        self.last_at = time.monotonic()
         if self.on_letter is not None:
             self.on_letter(letter)
 
@@ -345,29 +362,37 @@ def _append(imap: ImapAccount, mails: Iterable[tuple[bytes, datetime]]) -> None:
         session.close()
 
 
-def _wait(imap: ImapAccount, outgoing: _Outgoing, daemon: subprocess.Popen[bytes]) -> None:
-    """Return when the INBOX is empty and nothing more has gone out for a moment.
+def _wait(out: Path, config: Config, imap: ImapAccount, daemon: subprocess.Popen[bytes]) -> None:
+    """Return when the INBOX is empty and every letter has gone out.
 
     Raises:
         UserError: the daemon died, or is not done after STEP_SECONDS.
     """
+    from supportd.db import letters
+    from supportd.db.engine import Database
+    from supportd.db.letters import LetterState
     from supportd.imap import ImapSession
 
     give_up_at = time.monotonic() + STEP_SECONDS
-    outgoing.last_at = time.monotonic()
+    database = Database(config.database_url)
     session = ImapSession(imap)
     try:
+        session.select("INBOX", readonly=True)
         while time.monotonic() < give_up_at:
             if daemon.poll() is not None:
-                raise UserError(f"the daemon ended with status {daemon.returncode}; see daemon.log")
-            session.select("INBOX", readonly=True)
+                raise UserError(f"the daemon ended with status {daemon.returncode}; see {out / 'daemon.log'}")
+            # Letters are queued in the transaction that decides a mail, and a mail is filed after that.
             left = session.listing()
-            if not left and time.monotonic() - outgoing.last_at > QUIET_SECONDS:
-                return
-            time.sleep(0.2)
+            if not left:
+                with database.read() as connection:
+                    states = letters.counts(connection)
+                if not states.keys() & {LetterState.PENDING, LetterState.SENDING}:
+                    return
+            time.sleep(0.1)
     finally:
         session.close()
-    raise UserError(f"after {STEP_SECONDS} s {len(left)} mails are still in the INBOX; see daemon.log")
+        database.close()
+    raise UserError(f"after {STEP_SECONDS} s {len(left)} mails are still in the INBOX; see {out / 'daemon.log'}")
 
 
 # What became of it
@@ -391,18 +416,18 @@ def _write_index(out: Path, letters: Sequence[Posted]) -> None:
     (out / "index.html").write_text(page.substitute(count=len(letters), items=items, first=first), encoding="utf-8")
 
 
-def _show(console: Console, out: Path, mails: dict[str, tuple[bytes, datetime]], letters: Sequence[Posted]) -> None:
+def _show(
+    console: Console, out: Path, config: Config, mails: dict[str, tuple[bytes, datetime]], letters: Sequence[Posted]
+) -> None:
     """Print what became of every mail, and where to look further."""
-    from supportd import config
     from supportd.db import ledger, tickets
     from supportd.db.engine import Database
     from supportd.db.letters import LetterState
     from supportd.db.letters import listing as letter_listing
 
-    loaded = config.load(out / "config.yaml")
-    database = Database(loaded.database_url)
+    database = Database(config.database_url)
     with database.read() as connection:
-        names = {row.level: row.name for row in loaded.severities}
+        names = {row.level: row.name for row in config.severities}
         opened = tickets.find(connection, names)
         told = {
             row["ticket_id"]
@@ -420,7 +445,7 @@ def _show(console: Console, out: Path, mails: dict[str, tuple[bytes, datetime]],
     database.close()
 
     references = {ticket.id: ticket.reference for ticket in opened}
-    console.print(_tickets_table(opened, told, loaded.calendar.timezone))
+    console.print(_tickets_table(opened, told, config.calendar.timezone))
     console.print(_others_table(others, quarantined, references))
     console.print(_letters_table(letters))
     command = f"{sys.argv[0]} -c {out / 'config.yaml'}"
@@ -457,7 +482,8 @@ def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) 
     table.add_column("fixed by", no_wrap=True)
     table.add_column("told", no_wrap=True)
     for ticket in opened:
-        evidence = dict.fromkeys(one.words for one in ticket.evidence)
+        # Who wrote is told in its own column.
+        evidence = dict.fromkeys(one.words for one in ticket.evidence if one.field != "from")
         style = SEVERITY_STYLES.get(ticket.level, "")
         if ticket.automatic:
             acknowledged = "[dim]machine[/]"
@@ -527,7 +553,7 @@ def _stay(console: Console, out: Path, imap_port: int, outgoing: _Outgoing, daem
     console.print(
         f"""[bold]It keeps running.[/] Write to the desk, and see what it answers:
   curl smtp://{HOST}:{outgoing.port} --mail-from p.nair@allsaints.example --mail-rcpt {SUPPORT} -T {try_me}
-The mailbox: IMAP on {HOST}:{imap_port}, no TLS, user support, password "{PASSWORD}".  Ctrl-C ends it all.
+The mailbox: IMAP on {HOST}:{imap_port}, no TLS, user {SUPPORT}, password "{PASSWORD}".  Ctrl-C ends it all.
 """,
         soft_wrap=True,
     )
