@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from supportd import log, steering
 from supportd.compose import Composer
 from supportd.config import Desk
-from supportd.core import commands, fingerprint, forwards, incidents, screen, sender, severity, sla, threads, tokens
+from supportd.core import commands, fingerprint, incidents, screen, sender, severity, sla, threads, tokens
 from supportd.core.commands import Verb
 from supportd.core.model import (
     Address,
@@ -147,7 +147,9 @@ class Decider:
         )
         return decision
 
-    def quarantine(self, row: Row, reason: str, now: datetime, *, trace_free_sha256: str | None = None) -> Decision | None:
+    def quarantine(
+        self, row: Row, reason: str, now: datetime, *, trace_free_sha256: str | None = None
+    ) -> Decision | None:
         """Keep a message that cannot be handled for a person, and tell the IT inbox once."""
         with self._database.write() as connection:
             if not ledger.is_undecided(connection, row.id):
@@ -577,7 +579,7 @@ class Decider:
     def _tell_technicians_of_claim(
         self, post: Post, ticket: Ticket, arrival: _Arrival, placement: Append
     ) -> None:
-        """Tell that somebody wrote to the ticket without proof; his words stay on the ticket, where the shell shows them."""
+        """Tell that somebody wrote to the ticket without proof; his words stay where the shell shows them."""
         for recipient in post.technicians_of(ticket):
             post.to_technician(
                 "notice",
@@ -587,7 +589,10 @@ class Decider:
                     envelope,
                     ticket,
                     title="A message without proof was added to this ticket and changed nothing",
-                    lines=(placement.alarm or placement.reason, f"Read it with: supportd ticket show {ticket.reference}"),
+                    lines=(
+                        placement.alarm or placement.reason,
+                        f"Read it with: supportd ticket show {ticket.reference}",
+                    ),
                 ),
                 ticket=ticket,
             )

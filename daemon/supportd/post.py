@@ -94,7 +94,7 @@ class Post:
         )
 
     def reply_to(self, recipient: str, role: Role, ticket: Ticket | None) -> str:
-        """Return the address that answers go to: with the secret part where plus addressing is on, else the plain one."""
+        """Return the address that answers go to: with its secret part where plus addressing is on."""
         address = self.desk.mailbox.address
         if ticket is None or not self.desk.mailbox.plus_addressing:
             return address
@@ -103,7 +103,7 @@ class Post:
         )
 
     def technicians_of(self, ticket: Ticket) -> tuple[str, ...]:
-        """Return who is to hear of the ticket: its assignee; else all technicians for levels 1 to 3, the IT inbox below."""
+        """Return who hears of the ticket: its assignee; else all technicians for levels 1 to 3, the IT inbox below."""
         if ticket.assignee:
             return (ticket.assignee,)
         return self.serious_recipients() if ticket.level <= 3 else self.quiet_recipients()

@@ -182,7 +182,7 @@ class Reminder:
             )
 
     def _repeat_on_call(self, post: Post, ticket: Ticket) -> list[datetime]:
-        """Repeat a severity 1 alert to on_call while the service is closed, until somebody answers; return what is next."""
+        """Repeat a severity 1 alert to on_call while it is closed and nobody answers; return what is next."""
         if ticket.level != 1 or ticket.responded_at is not None or not self._desk.on_call:
             return []
         alerted_at = letters.first_queued_at(post.connection, ticket.id, "alert")
@@ -280,7 +280,6 @@ class Reminder:
                 for one in letters.given_up_since(post.connection, self._mailbox_id, since)
             ),
             warnings=self._warnings(post, since),
-            report=report.of_last_week(post, self._mailbox_id) if self._is_first_of_week(now) else None,
         )
 
     def _warnings(self, post: Post, since: datetime) -> tuple[str, ...]:

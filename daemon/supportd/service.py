@@ -350,9 +350,11 @@ class Service:
                         return
                     # A connection that served for a while starts the back-off anew.
                     failures = 0 if time.monotonic() - started > 60 else failures
-                    wait = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.8, 1.0)  # noqa: S311
+                    longest = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
+                    wait = longest * random.uniform(0.8, 1.0)  # noqa: S311 - not a secret
                     failures += 1
-                    _log.warning("unavailable", mailbox=station.desk.name, reason=str(error), wait_seconds=round(wait, 1))
+                    where = station.desk.name
+                    _log.warning("unavailable", mailbox=where, reason=str(error), wait_seconds=round(wait, 1))
                     self._stop.wait(wait)
                 except (Refused, UserError) as error:
                     _log.error("refused", mailbox=station.desk.name, reason=str(error), wait_seconds=_REFUSED_SECONDS)
@@ -469,7 +471,7 @@ class Service:
             station.decider.decide(row, reading, clock())
         except Unavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a mail breaks, the next one must be decided
             # One message fails alone: it is tried three times and then kept for a person (I9).
             _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
             if row.attempts >= MOST_ATTEMPTS:

@@ -1,4 +1,4 @@
-"""The command line: ``supportd [-c FILE] COMMAND``; each command's code is imported when it is called, for a quick --help."""
+"""The command line: ``supportd [-c FILE] COMMAND``; a command's code is imported when it is called, not for --help."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Session:
         self._chosen = chosen
 
     def config(self) -> Config:
-        """Return the configuration in force; the shipped example where no file is found (a line on stderr says so).
+        """Return the configuration in force: the shipped example where no file is found, which a line on stderr says.
 
         Raises:
             UserError: the file has problems.
@@ -112,7 +112,10 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="supportd")
 @click.option(
-    "-c", "config_file", type=click.Path(path_type=Path), metavar="FILE",
+    "-c",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The configuration; else $SUPPORTD_CONFIG, ./config.yaml, /etc/supportd/config.yaml.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log what is only of interest when something is wrong.")
@@ -124,7 +127,7 @@ def app(context: click.Context, config_file: Path | None, verbose: bool) -> None
 
 
 def main() -> None:
-    """Run the command line; exit 0 fine, 1 a problem that the user can mend, 2 wrong usage, 3 a check found something."""
+    """Run the command line: exit 0 fine, 1 a problem to mend, 2 wrong usage, 3 a check found something."""
     try:
         app(standalone_mode=True)
     except UserError as error:

@@ -20,7 +20,7 @@ _TRACE = (
 
 
 def trace_free_sha256(raw: bytes) -> str:
-    """Return the SHA-256, in hexadecimal, of *raw* without its trace fields and with ``\\n`` line ends in the header."""
+    """Return the SHA-256, in hexadecimal, of *raw* without its trace fields, its line ends all one."""
     ends = [at for at in (raw.find(b"\r\n\r\n"), raw.find(b"\n\n")) if at >= 0]
     border = min(ends, default=len(raw))
     digest = hashlib.sha256()

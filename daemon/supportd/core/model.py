@@ -49,7 +49,7 @@ class AttachmentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One mailbox of an address field (RFC 5322 3.4): *address* is ``local@domain`` in lower case, *name* for people."""
+    """One mailbox of an address field (RFC 5322 3.4): *address* is ``local@domain`` in lower case."""
 
     address: str
     name: str = ""

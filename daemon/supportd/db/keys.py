@@ -18,7 +18,7 @@ _SECRET_BYTES = 32
 
 
 def load(connection: Connection, now: datetime, draw: Callable[[int], bytes]) -> list[tuple[int, bytes]]:
-    """Return (version, secret) of the two newest keys, newest first; the first is drawn by *draw* when there is none."""
+    """Return (version, secret) of the two newest keys, newest first; the first ever is drawn by *draw*."""
     rows = connection.execute(
         select(signing_key.c.version, signing_key.c.secret).order_by(signing_key.c.version.desc()).limit(2)
     ).all()

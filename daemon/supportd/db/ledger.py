@@ -71,6 +71,11 @@ def ensure_mailbox(connection: Connection, name: str) -> int:
     return int(found)
 
 
+def mailbox_id(connection: Connection, name: str) -> int:
+    """Return the id of the mailbox *name*, or 0 when the daemon never served it."""
+    return int(connection.execute(select(mailbox.c.id).where(mailbox.c.name == name)).scalar() or 0)
+
+
 def first_start(connection: Connection, mailbox_id: int, now: datetime) -> datetime:
     """Return when this mailbox was first served: *now*, kept, if it never was."""
     started = connection.execute(select(mailbox.c.started_at).where(mailbox.c.id == mailbox_id)).scalar()

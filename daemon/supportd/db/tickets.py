@@ -234,6 +234,30 @@ def find(
     ]
 
 
+def listing(
+    connection: Connection,
+    mailbox_id: int,
+    level_names: Mapping[int, str],
+    *,
+    statuses: Sequence[Status] | None,
+    level: int | None,
+    limit: int,
+) -> list[Ticket]:
+    """Return the newest *limit* tickets in one of *statuses* (None: any) and of *level* (None: any), oldest first."""
+    conditions: list[ColumnElement[bool]] = [ticket.c.mailbox_id == mailbox_id]
+    if statuses is not None:
+        conditions.append(ticket.c.status.in_(list(statuses)))
+    if level is not None:
+        conditions.append(ticket.c.level == level)
+    return find(connection, level_names, *conditions, limit=limit, newest_first=True)[::-1]
+
+
+def mailbox_name(connection: Connection, ticket_id: int) -> str:
+    """Return the name of the mailbox that the ticket belongs to."""
+    query = select(mailbox.c.name).join_from(ticket, mailbox, mailbox.c.id == ticket.c.mailbox_id)
+    return str(connection.execute(query.where(ticket.c.id == ticket_id)).scalar_one())
+
+
 def live(connection: Connection, mailbox_id: int, level_names: Mapping[int, str]) -> list[Ticket]:
     """Return the tickets of one mailbox that are new, open or waiting, oldest first."""
     return find(connection, level_names, ticket.c.mailbox_id == mailbox_id, ticket.c.status.in_(LIVE))
