@@ -329,7 +329,7 @@ def test_an_alert_shows_the_address_beside_the_name_and_that_it_is_from_outside(
 def test_an_alert_says_why_this_level_and_how_the_deadline_was_counted() -> None:
     text = flat(text_of(COMPOSER.alert(envelope(), ticket(row="a class"), explanation=("1 hour counted",))))
 
-    assert 'Why level 3: "whole class" (body, scope:class); row: a class.' in text
+    assert "Why level 3: “whole class” (body, scope:class); row: a class." in text
     assert "How the deadlines were counted: - 1 hour counted" in text
 
 
@@ -402,7 +402,7 @@ def test_instants_are_said_as_people_say_them(instant: datetime, said: str) -> N
         ("photo\u202egnp.exe", "image/png", "photognp.exe", "image/png"),
         ("Foto für Zoë.jpg", "image/jpeg", "Foto für Zoë.jpg", "image/jpeg"),
         ("", "application/pdf", "attachment", "application/pdf"),
-        ("x" * 5000 + ".pdf", "application/pdf", "x" * 80 + "." + "pdf", "application/pdf"),
+        ("x" * 5000 + ".pdf", "application/pdf", "x" * 80 + ".pdf", "application/pdf"),
         ("🖨" * 300, "application/pdf", "🖨" * 59, "application/pdf"),
     ],
 )

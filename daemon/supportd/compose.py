@@ -570,11 +570,11 @@ def _mistake(file: Path, names: Sequence[str], known: Iterable[str], shipped: En
     data = file.read_bytes()
     try:
         tree = shipped.parse(data.decode("utf-8"), file.name)
+        unknown = meta.find_undeclared_variables(tree) - set(known)
     except UnicodeDecodeError as error:
         return f"{data[: error.start].count(10) + 1}: not UTF-8; save the file in that encoding"
     except TemplateSyntaxError as error:
         return f"{error.lineno}: {error.message}"
-    unknown = meta.find_undeclared_variables(tree) - set(known)
     for node in tree.find_all(nodes.Name):
         if node.name in unknown:
             return f"{node.lineno}: {node.name!r} is not known{_meant(node.name, known)}"
