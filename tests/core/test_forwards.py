@@ -80,7 +80,8 @@ def test_the_author_of_the_topmost_block_is_who_wrote_to_the_technician() -> Non
     found = read(
         f"{MARK}\nFrom: Jane Smith <jane@allsaints.example>\n"
         "Date: Mon, 23 Nov 2026 at 09:00\nSubject: Re: Board\nTo: <sam@allsaints.example>\n\n\n"
-        "Still dark.\n\nFrom: Sam Reed <sam@allsaints.example>\nSent: 20 November 2026\nTo: Jane Smith\nSubject: Board\n\n"
+        "Still dark.\n\nFrom: Sam Reed <sam@allsaints.example>\nSent: 20 November 2026\nTo: Jane Smith\n"
+        "Subject: Board\n\n"
         "Try again.\n"
     )
 
