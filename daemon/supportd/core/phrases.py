@@ -11,8 +11,8 @@ AUTOMATIC_REPLY_PREFIXES = frozenset(
     {
         "automatic reply", "auto reply", "auto-reply", "autoreply", "auto response", "auto-response", "autoresponse",
         "autoresponder", "automatic response", "automated reply", "automated response", "out of office autoreply",
-        "out of office reply", "out of office auto reply", "out of office: autoreply", "vacation reply",
-        "vacation response", "ooo autoreply", "auto", "automatische antwort", "automatische antwort: abwesend",
+        "out of office reply", "out of office auto reply", "vacation reply",
+        "vacation response", "ooo autoreply", "auto", "automatische antwort",
         "abwesenheitsnotiz", "abwesenheitsnachricht", "automatisch antwoord", "automatische reactie",
         "réponse automatique", "réponse automatique d'absence", "message d'absence", "absence du bureau",
         "respuesta automática", "respuesta automatica", "respuesta de fuera de la oficina", "risposta automatica",
@@ -114,6 +114,7 @@ BOUNCE_SUBJECTS = (
     "delivery delayed", "mail delivery delayed", "message delayed", "delivery incomplete", "unzustellbar",
     "nicht zustellbar", "nicht zugestellt", "zustellung fehlgeschlagen", "non remis", "échec de la remise",
     "non distribuable", "impossible de remettre", "no se puede entregar", "no entregado", "niedostarczon",
+    "niedostarczaln",
     "nie można dostarczyć", "nie dostarczono", "nepristatyt", "neįteikt", "non recapitabile",
     "notifica di mancato recapito", "impossibile recapitare", "niet-bezorgbaar", "onbestelbaar", "não entregue",
     "não é possível entregar", "não foi possível entregar", "nelivrat", "nelivrabil", "imposibil de livrat",
@@ -174,11 +175,16 @@ CHALLENGE_PHRASES = (
     "just this once, click", "verification of the sender",
 )  # fmt: skip
 
+# What an address says that nobody reads, punctuation aside.
+NO_REPLY_WORDS = (
+    "noreply", "noreplies", "donotreply", "dontreply", "donotrespond", "notreply", "nepasrepondre", "noresponder",
+    "nichtantworten", "keineantwort", "naoresponda", "nieodpowiadaj", "neatsakyti", "nuraspunde", "nonrispondere",
+    "unmonitored",
+)  # fmt: skip
 # Parts of a local part that no person has, wherever they stand in it.
 MACHINE_TOKENS = frozenset(
     {
-        "noreply", "noreplies", "donotreply", "dontreply", "nepasrepondre", "noresponder", "nichtantworten",
-        "naoresponda", "nieodpowiadaj", "neatsakyti", "prtg", "nagios", "icinga", "zabbix", "checkmk", "librenms",
+        "prtg", "nagios", "icinga", "zabbix", "checkmk", "librenms",
         "grafana", "solarwinds", "smokeping", "monitis", "uptimerobot", "statuspage", "scanner", "copier",
         "photocopier", "mfp", "mfd", "bizhub", "synology", "qnap", "diskstation", "veeam", "acronis", "idrac",
         "unifi", "logwatch", "watchguard", "fortigate", "sophos", "automailer", "autoresponder", "auto-confirm",
@@ -194,7 +200,7 @@ MACHINE_NAMES = frozenset(
         "print", "scan", "scans", "scantoemail", "scantomail", "fax", "alert", "alarm", "monitor", "bot", "www-data",
         "apache", "nginx", "nobody", "mailer", "wordpress", "jenkins", "gitlab", "anacron", "smtp", "snmp", "router",
         "firewall", "switch", "esxi", "vcenter", "cctv", "nvr", "dvr", "door-entry", "hvac", "bms", "notify",
-        "notice", "notices", "status", "dmarc", "reminders", "reminder", "postmaster", "mailer-daemon",
+        "notice", "notices", "status", "dmarc", "reminders", "reminder",
         "system-alerts", "license", "licensing",
     }
 )  # fmt: skip

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supportd.core import phrases
 from supportd.core.model import AttachmentKind, DeliveryReport, Mail, Screening, Verdict
@@ -138,16 +138,17 @@ class _Facts:
         return _contains(self.head, phrases.REQUEST_PHRASES) or _contains(self.subject, phrases.REQUEST_PHRASES)
 
     @property
+    def has_no_reply_address(self) -> bool:
+        """Return whether the address itself says that nobody reads what is sent there."""
+        return _contains("".join(_words(self.local)), phrases.NO_REPLY_WORDS)
+
+    @property
     def has_machine_address(self) -> bool:
         """Return whether no person has this address (``no-reply``, ``prtg``, ``scanner-room4``)."""
-        local = self.local.split("+", 1)[0]
-        tokens = _words(local)
-        if any(token.rstrip("0123456789") in phrases.MACHINE_TOKENS for token in tokens):
+        local = self.local.partition("+")[0]
+        if any(word.rstrip("0123456789") in phrases.MACHINE_TOKENS for word in _words(local)):
             return True
-        joined = "".join(tokens)
-        if any(word in joined for word in ("noreply", "donotreply", "dontreply", "nepasrepondre")):
-            return True
-        return local.rstrip("0123456789-_.") in phrases.MACHINE_NAMES
+        return self.has_no_reply_address or local.rstrip("0123456789-_.") in phrases.MACHINE_NAMES
 
 
 def _facts(mail: Mail, settings: Settings) -> _Facts:
@@ -424,7 +425,7 @@ def _is_generated_answer(facts: _Facts) -> bool:
 
 
 def _is_machine_answer(facts: _Facts) -> bool:
-    return facts.has_machine_address and facts.answers_another and not facts.is_forward
+    return facts.has_no_reply_address and facts.answers_another and not facts.is_forward
 
 
 def _reads_as_automatic_answer(facts: _Facts) -> bool:
@@ -537,6 +538,10 @@ def _is_from_our_address(facts: _Facts) -> bool:
     return facts.sender in facts.settings.own_addresses
 
 
+def _is_from_a_postmaster(facts: _Facts) -> bool:
+    return facts.local == "postmaster"
+
+
 def _has_null_path(facts: _Facts) -> bool:
     return facts.has_null_path
 
@@ -582,8 +587,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _screens("exchange-ndr", "bounce", _is_exchange_ndr, "Exchange marks it as its non-delivery report"),
     _screens("mailer-daemon", "bounce", _is_from_mailer_daemon, "the mail system of a host writes under this name"),
-    _screens("bounce-text", "bounce", _reads_as_bounce, "a mail system writes that a letter did not arrive"),
     _screens("challenge", "challenge", _is_challenge, "a filter asks us to prove that we are a person"),
+    _screens("bounce-text", "bounce", _reads_as_bounce, "a mail system writes that a letter did not arrive"),
     _screens("calendar-reply", "calendar-response", _is_calendar_reply, "METHOD:REPLY (RFC 5546 3.2.3)"),
     _screens(
         "calendar-subject",
@@ -595,7 +600,7 @@ RULES: tuple[Rule, ...] = (
     _opens("machine-sender", "machine-alert", _is_a_known_machine, "the configuration names this sender a machine"),
     _screens("auto-replied", "auto-reply", _is_auto_replied, "Auto-Submitted: auto-replied (RFC 3834 5.1)"),
     _screens("auto-reply-field", "auto-reply", _has_auto_reply_field, "a field that only responders write"),
-    _screens("absence-note", "out-of-office", _is_absence_note, "reads as an out-of-office answer"),
+    _screens("absence-note", "out-of-office", _is_absence_note, "reads as an automatic or out-of-office answer"),
     _screens("rules-agent", "auto-reply", _is_from_the_rules_agent, "the rules agent of Exchange answers"),
     _screens(
         "generated-answer",
@@ -629,6 +634,7 @@ RULES: tuple[Rule, ...] = (
     _opens("scan", "machine-alert", _is_scan, "a copier sends a scan"),
     _opens("automated-text", "machine-alert", _says_it_is_automated, "says of itself that it is automatic"),
     _opens("own-address", "own", _is_from_our_address, "to answer our own address would be a loop"),
+    _opens("postmaster", "machine-alert", _is_from_a_postmaster, "postmasters get no automatic mail (RFC 3834 2)"),
     _opens(
         "null-return-path",
         "machine-alert",
@@ -654,56 +660,51 @@ def judge(mail: Mail, settings: Settings) -> Screening:
     )
 
 
-# -- Bounces from before RFC 3464 --------------------------------------------------------------------------------------
+# -- What a bounce says ------------------------------------------------------------------------------------------------
 
 
 def report_of(mail: Mail) -> DeliveryReport | None:
-    """Return what a bounce says: the report that its structure holds, or else what its text says; None if neither does.
+    """Return what a bounce says, by its structure where it has one, else by its words; None where it says nothing.
 
-    The old ways: X-Failed-Recipients (Exim, Gmail), ``<address>:`` and the reason (qmail, Yahoo), an indented or quoted
-    address after a line that ends in a colon (Exim, Exchange, Gmail).  The letter of ours is the last Message-ID that
-    the returned headers in the text name.
+    The old ways: X-Failed-Recipients (Exim, Gmail), ``<address>:`` and the reason (qmail, Yahoo, Postfix), an address
+    after a line that ends in a colon (Exim, Exchange, Gmail, Domino).  The letter of ours is what the report names, or
+    the Message-ID among the returned headers, attached or quoted.
     """
-    if mail.report is not None:
-        return mail.report
-    recipient, diagnostic = "", ""
-    failed = mail.header("X-Failed-Recipients")
     lines = [line.strip() for line in mail.text[: 10 * HEAD_CHARACTERS].splitlines()[:1_000]]
+    recipient, diagnostic = _failed_in_words(lines)
+    named = (mail.header("X-Failed-Recipients") or "").partition(",")[0].strip().casefold()
+    report = mail.report or DeliveryReport(action="failed", recipient=named or recipient, diagnostic=diagnostic)
+    report = replace(
+        report,
+        recipient=report.recipient or named or recipient,
+        original_message_id=report.original_message_id or _returned_message_id(mail, lines),
+    )
+    return report if report.recipient or report.original_message_id else None
+
+
+def _failed_in_words(lines: list[str]) -> tuple[str, str]:
+    """Return the address that the text of a bounce names as failed, and the reason beside it, or empty texts."""
     after_colon = False
     for position, line in enumerate(lines):
-        address = _bounced_address(line, after_colon=after_colon)
-        if address:
-            recipient = address
-            diagnostic = next((text for text in (_after_colon(line), *lines[position + 1 : position + 3]) if text), "")
-            break
-        # Blank lines stand between "could not be delivered to:" and the address.
-        after_colon = line.endswith(":") or (after_colon and not line)
-    if failed:
-        recipient = failed.partition(",")[0].strip().casefold()
-    original = next((_message_id(line) for line in reversed(lines) if line.casefold().startswith("message-id:")), "")
-    if not recipient and not original:
-        return None
-    return DeliveryReport(
-        recipient=recipient, action="failed", diagnostic=diagnostic[:500], original_message_id=original
-    )
+        address = ""
+        if line.startswith("<") and ">" in line:
+            address = line[1:].partition(">")[0]
+        elif after_colon and line:
+            address = line.split()[0].partition("<mailto:")[0].strip("<>'\",;:()")
+        local, _, domain = address.rpartition("@")
+        if local and domain and " " not in address:
+            reasons = (line.partition(">:")[2].strip(), *lines[position + 1 : position + 3])
+            return address.casefold(), next((reason for reason in reasons if reason), "")[:500]
+        # Blank lines may stand between "could not be delivered to:" and the address.
+        after_colon = line.endswith((":", " -")) or (after_colon and not line)
+    return "", ""
 
 
-def _bounced_address(line: str, *, after_colon: bool) -> str:
-    """Return the address that *line* names as failed, or nothing."""
-    if line.startswith("<") and ">:" in line:
-        address = line[1:].partition(">")[0]
-    elif after_colon and line:
-        address = line.split()[0].strip("<>'\",;:()")
-    else:
-        return ""
-    local, at, domain = address.rpartition("@")
-    return address.casefold() if local and at and domain and " " not in address else ""
-
-
-def _after_colon(line: str) -> str:
-    return line.partition(">:")[2].strip() if ">:" in line else ""
-
-
-def _message_id(line: str) -> str:
-    inside = line.partition("<")[2].partition(">")[0].strip()
-    return f"<{inside}>" if inside else ""
+def _returned_message_id(mail: Mail, lines: list[str]) -> str:
+    """Return the Message-ID among the headers of the returned letter, attached or quoted in the text, or nothing."""
+    returned = [part for part in mail.attachments if part.type in ("message/rfc822", "text/rfc822-headers")]
+    attached = [line for part in returned for line in part.content[:16_384].decode("ascii", "replace").splitlines()]
+    for line in (*attached, *reversed(lines)):
+        if line.casefold().startswith("message-id:"):
+            return "<" + line.partition("<")[2].partition(">")[0].strip() + ">"
+    return ""
