@@ -223,7 +223,7 @@ class Decider:
         )
         if duplicate_of is not None:
             return Decision(verdict=Verdict.DUPLICATE), None, f"a copy of message {duplicate_of}", duplicate_of
-        if arrival.screening.verdict is Verdict.SCREENED:
+        if arrival.screening.verdict is Verdict.SCREENED and not arrival.row.passed:
             ticket_id = self._note_report(post, arrival)
             decision = Decision(verdict=Verdict.SCREENED, rule=arrival.screening.rule)
             return decision, ticket_id, arrival.screening.reason, None

@@ -92,14 +92,18 @@ class ImapSession:
         """Return whether the server can tell us of new mail (RFC 2177)."""
         return self._can_idle
 
-    def ensure_folders(self, folders: Sequence[str]) -> None:
-        """Create those of *folders* that are missing."""
+    def missing_folders(self, folders: Sequence[str]) -> list[str]:
+        """Return those of *folders* that the mailbox does not have."""
         with _failures("imap folders"):
             present = {name for _flags, _delimiter, name in self._client.list_folders()}
-            for folder in folders:
-                if folder not in present:
-                    self._client.create_folder(folder)
-                    self._client.subscribe_folder(folder)
+        return [folder for folder in folders if folder not in present]
+
+    def ensure_folders(self, folders: Sequence[str]) -> None:
+        """Create those of *folders* that are missing."""
+        for folder in self.missing_folders(folders):
+            with _failures(f"imap folder {folder}"):
+                self._client.create_folder(folder)
+                self._client.subscribe_folder(folder)
 
     def select(self, folder: str, *, readonly: bool = False) -> int:
         """Select *folder* and return its UIDVALIDITY."""

@@ -115,18 +115,7 @@ class Station:
             Unavailable: the server cannot be reached.
             Refused: it does not accept the sign-in.
         """
-        section, folder = self.desk.mailbox.imap, self._service.config.folder
-        password = section.password.reveal("imap password", folder) if section.password else None
-        session = ImapSession(
-            ImapAccount(
-                host=section.host,
-                port=section.effective_port,
-                tls=section.tls,
-                user=section.user,
-                password=password,
-                ca_file=self._service.config.beside(section.ca_file),
-            )
-        )
+        session = ImapSession(imap_account(self._service.config, self.desk))
         self._session = session
         folders = self.desk.mailbox.folders
         inbox = Inbox(
@@ -162,20 +151,7 @@ class Station:
         return self._service.config.idle and self._session is not None and self._session.can_idle
 
     def _connect_smtp(self) -> SmtpSession:
-        section, folder = self.desk.mailbox.smtp, self._service.config.folder
-        password = section.password.reveal("smtp password", folder) if section.password else None
-        return SmtpSession(
-            SmtpAccount(
-                host=section.host,
-                port=section.effective_port,
-                tls=section.tls,
-                user=section.user,
-                password=password,
-                # RFC 5321 4.1.1.1: our own name; the mailbox's domain tells less about the school's network.
-                local_hostname=self.desk.mailbox.address.rpartition("@")[2],
-                ca_file=self._service.config.beside(section.ca_file),
-            )
-        )
+        return SmtpSession(smtp_account(self._service.config, self.desk))
 
 
 class Service:
@@ -476,6 +452,42 @@ class Service:
             _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
             if row.attempts >= MOST_ATTEMPTS:
                 station.decider.quarantine(row, f"could not be handled: {type(error).__name__}", clock())
+
+
+def imap_account(config: Config, desk: Desk) -> ImapAccount:
+    """Return where and as whom the desk's mail is fetched.
+
+    Raises:
+        UserError: the password cannot be found.
+    """
+    section = desk.mailbox.imap
+    return ImapAccount(
+        host=section.host,
+        port=section.effective_port,
+        tls=section.tls,
+        user=section.user,
+        password=section.password.reveal("imap password", config.folder) if section.password else None,
+        ca_file=config.beside(section.ca_file),
+    )
+
+
+def smtp_account(config: Config, desk: Desk) -> SmtpAccount:
+    """Return where and as whom the desk's letters are handed over.
+
+    Raises:
+        UserError: the password cannot be found.
+    """
+    section = desk.mailbox.smtp
+    return SmtpAccount(
+        host=section.host,
+        port=section.effective_port,
+        tls=section.tls,
+        user=section.user,
+        password=section.password.reveal("smtp password", config.folder) if section.password else None,
+        # RFC 5321 4.1.1.1 wants a name; the mailbox's domain tells less about the school's network than the host's.
+        local_hostname=desk.mailbox.address.rpartition("@")[2],
+        ca_file=config.beside(section.ca_file),
+    )
 
 
 def notify(state: str) -> None:

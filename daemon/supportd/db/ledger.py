@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
 
 from supportd.core.model import Verdict
 from supportd.db.schema import epoch, mailbox, message, message_id_index, raw
@@ -46,6 +46,7 @@ class Row:
     attempts: int
     silent: bool
     oversize: bool
+    passed: bool
     data: bytes
 
 
@@ -198,6 +199,7 @@ def load(connection: Connection, number: int) -> Row | None:
             message.c.attempts,
             message.c.silent,
             message.c.oversize,
+            message.c.passed,
             raw.c.data,
         )
         .join_from(message, raw, raw.c.message_id == message.c.id)
@@ -374,7 +376,7 @@ def outsiders_since(
     return int(connection.execute(query).scalar_one())
 
 
-def by_message_id(connection: Connection, message_id: str) -> list[dict[str, object]]:
+def by_message_id(connection: Connection, message_id: str) -> list[dict[str, Any]]:
     """Return the ledger rows of every message with this Message-ID, oldest first, without their bytes."""
     rows = connection.execute(
         select(message)
@@ -451,6 +453,99 @@ def newest(connection: Connection) -> int:
 def started_at(connection: Connection, mailbox_id: int) -> datetime | None:
     """Return when the mailbox was first served, or None before that."""
     return connection.execute(select(mailbox.c.started_at).where(mailbox.c.id == mailbox_id)).scalar()
+
+
+def find_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidity: int) -> int | None:
+    """Return the id of this life of *folder*, or None when the daemon never saw it."""
+    return connection.execute(
+        select(epoch.c.id).where(
+            epoch.c.mailbox_id == mailbox_id, epoch.c.folder == folder, epoch.c.uidvalidity == uidvalidity
+        )
+    ).scalar()
+
+
+def filed_counts(connection: Connection, mailbox_id: int) -> dict[str, int]:
+    """Return how many messages were filed into each folder."""
+    rows = connection.execute(
+        select(message.c.folder, func.count())
+        .where(message.c.mailbox_id == mailbox_id, message.c.filed_at.is_not(None), message.c.folder.is_not(None))
+        .group_by(message.c.folder)
+    )
+    return {str(folder): int(count) for folder, count in rows}
+
+
+def inconsistencies(connection: Connection, mailbox_id: int) -> list[str]:
+    """Return the ledger rows that break a rule of their own, a sentence each."""
+    found = []
+    undecided_long = connection.execute(
+        select(message.c.id).where(
+            message.c.mailbox_id == mailbox_id, message.c.verdict.is_(None), message.c.attempts >= 3
+        )
+    ).scalars()
+    found += [f"message {number} was tried three times and has no verdict" for number in undecided_long]
+    without_ticket = connection.execute(
+        select(message.c.id).where(
+            message.c.mailbox_id == mailbox_id,
+            message.c.verdict.in_([Verdict.TICKET, Verdict.REPLY, Verdict.COMMAND]),
+            message.c.ticket_id.is_(None),
+        )
+    ).scalars()
+    found += [f"message {number} belongs to a ticket and names none" for number in without_ticket]
+    without_bytes = connection.execute(
+        select(message.c.id)
+        .join_from(message, raw, raw.c.message_id == message.c.id, isouter=True)
+        .where(
+            message.c.mailbox_id == mailbox_id,
+            or_(message.c.verdict.is_(None), message.c.verdict == Verdict.QUARANTINED),
+            raw.c.message_id.is_(None),
+        )
+    ).scalars()
+    found += [f"message {number} waits for somebody and its raw bytes are gone" for number in without_bytes]
+    return found
+
+
+def retry(connection: Connection, number: int, data: bytes | None, *, as_ticket: bool) -> bool:
+    """Let a quarantined or screened message be decided again and return True, or False when it is neither.
+
+    *data* replaces its raw bytes; *as_ticket* lets it pass screening.
+    """
+    changed = connection.execute(
+        update(message)
+        .where(message.c.id == number, message.c.verdict.in_([Verdict.QUARANTINED, Verdict.SCREENED]))
+        .values(
+            verdict=None,
+            rule=None,
+            reason=None,
+            attempts=0,
+            decided_at=None,
+            dedup_key=None,
+            filed_at=None,
+            passed=as_ticket,
+        )
+    ).rowcount
+    if not changed:
+        return False
+    connection.execute(delete(message_id_index).where(message_id_index.c.message_id == number))
+    if data is not None:
+        connection.execute(
+            update(raw).where(raw.c.message_id == number).values(data=zlib.compress(data, _COMPRESSION))
+        )
+        connection.execute(
+            update(message).where(message.c.id == number).values(sha256=hashlib.sha256(data).hexdigest())
+        )
+    return True
+
+
+def discard(connection: Connection, number: int) -> bool:
+    """Delete the raw bytes of a quarantined message and return True, or False when it is not in quarantine."""
+    changed = connection.execute(
+        update(message)
+        .where(message.c.id == number, message.c.verdict == Verdict.QUARANTINED)
+        .values(verdict=Verdict.SCREENED, rule="discarded", reason="discarded by a person")
+    ).rowcount
+    if changed:
+        connection.execute(delete(raw).where(raw.c.message_id == number))
+    return bool(changed)
 
 
 def verdict_counts(connection: Connection, mailbox_ids: Sequence[int], since_id: int = 0) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
@@ -357,13 +358,41 @@ def counts(connection: Connection, since_id: int = 0) -> dict[str, int]:
     return {str(state): int(count) for state, count in rows}
 
 
-def listing(connection: Connection, states: Sequence[LetterState], *, limit: int = 1000) -> list[dict[str, object]]:
+def listing(connection: Connection, states: Sequence[LetterState], *, limit: int = 1000) -> list[dict[str, Any]]:
     """Return letters in *states* without their bytes, oldest first."""
     columns = [column for column in letter.c if column.name != "data"]
     rows = connection.execute(
         select(*columns).where(letter.c.state.in_(list(states))).order_by(letter.c.id).limit(limit)
     )
     return [dict(row._mapping) for row in rows]
+
+
+def about(connection: Connection, ticket_id: int) -> list[dict[str, Any]]:
+    """Return the letters about the ticket without their bytes, oldest first."""
+    columns = [column for column in letter.c if column.name != "data"]
+    rows = connection.execute(select(*columns).where(letter.c.ticket_id == ticket_id).order_by(letter.c.id))
+    return [dict(row._mapping) for row in rows]
+
+
+def retry(connection: Connection, number: int, now: datetime) -> bool:
+    """Queue a letter again that ended without being sent and return True; the same bytes, the same Message-ID."""
+    ended = [LetterState.FAILED, LetterState.UNCERTAIN, LetterState.SUPPRESSED, LetterState.DROPPED]
+    changed = connection.execute(
+        update(letter)
+        .where(letter.c.id == number, letter.c.state.in_(ended))
+        .values(state=LetterState.PENDING, attempts=0, doubts=0, queued_at=now, not_before=now)
+    )
+    return changed.rowcount == 1
+
+
+def drop(connection: Connection, number: int) -> bool:
+    """Take a letter that waits out of the outbox and return True, or False when it does not wait."""
+    changed = connection.execute(
+        update(letter)
+        .where(letter.c.id == number, letter.c.state == LetterState.PENDING)
+        .values(state=LetterState.DROPPED, reply="dropped by a person")
+    )
+    return changed.rowcount == 1
 
 
 def next_due(connection: Connection, mailbox_id: int, now: datetime) -> int | None:

@@ -52,6 +52,18 @@ def upgrade(database: Database) -> str | None:
     return found
 
 
+def integrity(database: Database) -> tuple[str, ...]:
+    """Return what is wrong with the database's own structure, empty when it is whole."""
+    with database.read() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT count(*) FROM message"))
+            return ()
+        answers = connection.execute(text("PRAGMA integrity_check")).scalars().all()
+        orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+    problems = [str(answer) for answer in answers if answer != "ok"]
+    return (*problems, *(f"table {row[0]}: row {row[1]} names a row of {row[2]} that is not there" for row in orphans))
+
+
 def backup(source: Path, target: Path) -> None:
     """Copy the SQLite file *source* to *target*, consistent while the daemon runs; an older copy is replaced whole.
 

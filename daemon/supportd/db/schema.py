@@ -104,6 +104,7 @@ message = Table(
     Column("sha256", String(64), nullable=False),
     Column("silent", Boolean, nullable=False, server_default=text("false")),  # imported or swept: no acknowledgement
     Column("oversize", Boolean, nullable=False, server_default=text("false")),
+    Column("passed", Boolean, nullable=False, server_default=text("false")),  # a person lets it pass screening
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("message_id", Text),
     Column("trace_free_sha256", String(64)),  # F1 of reliability.md 3

@@ -252,6 +252,11 @@ def listing(
     return find(connection, level_names, *conditions, limit=limit, newest_first=True)[::-1]
 
 
+def reference_of(connection: Connection, ticket_id: int) -> str:
+    """Return what people call the ticket."""
+    return str(connection.execute(select(ticket.c.reference).where(ticket.c.id == ticket_id)).scalar_one())
+
+
 def mailbox_name(connection: Connection, ticket_id: int) -> str:
     """Return the name of the mailbox that the ticket belongs to."""
     query = select(mailbox.c.name).join_from(ticket, mailbox, mailbox.c.id == ticket.c.mailbox_id)

@@ -1,0 +1,50 @@
+"""Is every message accounted for?  The mailbox's folders against the ledger, the ledger against its own rules (I2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from supportd.config import Config, Desk
+from supportd.db import ledger
+from supportd.db.engine import Database
+from supportd.db.ledger import Listed
+from supportd.imap import ImapSession
+from supportd.service import imap_account
+
+
+def findings(database: Database, config: Config) -> tuple[str, ...]:
+    """Return what is not accounted for, a sentence each; empty when all is well.
+
+    Raises:
+        Unavailable: a server or the database cannot be reached.
+        Refused: the mail server does not accept the sign-in.
+    """
+    found: list[str] = []
+    for desk in config.desks:
+        with database.read() as connection:
+            number = ledger.mailbox_id(connection, desk.name)
+            found += [f"{desk.name}: {problem}" for problem in ledger.inconsistencies(connection, number)]
+        session = ImapSession(imap_account(config, desk))
+        try:
+            found += [f"{desk.name}: {problem}" for problem in _folders(database, desk, session, number)]
+        finally:
+            session.close()
+    return tuple(found)
+
+
+def _folders(database: Database, desk: Desk, session: ImapSession, mailbox_id: int) -> Iterator[str]:
+    """Yield each message of the watched folder that the ledger does not know, and each verdict missing its copy."""
+    names = desk.mailbox.folders
+    uidvalidity = session.select(names.inbox, readonly=True)
+    listed = [Listed(uid=one.uid, size=one.size, received_at=one.received_at) for one in session.listing()]
+    with database.read() as connection:
+        epoch_id = ledger.find_epoch(connection, mailbox_id, names.inbox, uidvalidity)
+        unknown = listed if epoch_id is None else ledger.unknown(connection, epoch_id, listed)
+        filed = ledger.filed_counts(connection, mailbox_id)
+    for one in unknown:
+        yield f"{names.inbox}: the message with UID {one.uid} is not in the ledger"
+    for folder, count in filed.items():
+        session.select(folder, readonly=True)
+        present = len(session.listing())
+        if present < count:
+            yield f"{folder}: holds {present} messages, and {count} were filed there"
