@@ -308,7 +308,7 @@ def test_a_closure_with_hours_takes_away_only_these() -> None:
 @pytest.mark.parametrize(
     ("on", "closed_by"),
     [
-        (date(2026, 10, 27), "half term (Autumn 2026)"),
+        (date(2026, 10, 27), "half term of Autumn 2026"),
         (date(2026, 11, 13), "Boiler failure"),
         (date(2026, 11, 14), "Saturday"),
         (date(2026, 12, 21), "outside term"),

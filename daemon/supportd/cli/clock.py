@@ -214,7 +214,7 @@ def move_lines(moves: Iterable[Move], hours: Hours) -> list[str]:
 def day_text(day: Day) -> str:
     """Return what a calendar says of one date: its hours, cover marked, and what closes it."""
     if not day.windows:
-        return f"closed ({day.closed_by or 'no hours'})"
+        return f"closed ({day.closed_by})"
     text = "open " + ", ".join(map(str, day.windows))
     if day.cover:
         text += f" (cover {', '.join(map(str, day.cover))}: {day.cover_reason})"

@@ -58,6 +58,8 @@ def _clock_lines(clock: Clock, policy: Policy, hours: Hours, now: datetime) -> I
     began = "received" if clock.round == 0 else "reopened"
     yield f"{clock.kind.capitalize()}, severity {level.level} ({level.name}): {words}, counted from when it was {began}"
     yield f"  {began} {instant_text(clock.start_at, hours)}, {_open_text(clock.start_at, hours)}"
+    if clock.level_since:
+        yield f"  severity {clock.level} since {instant_text(clock.level_since, hours)}, so counted again"
     if clock.counted_due is None:
         yield from _last_lines(clock, hours)
         yield f"  {clock.reason}"
@@ -65,7 +67,7 @@ def _clock_lines(clock: Clock, policy: Policy, hours: Hours, now: datetime) -> I
     if isinstance(clock.target, BusinessDays):
         yield from _business_day_lines(clock, clock.target, clock.counted_due, hours)
     else:
-        yield from _window_lines(clock.start_at, clock.counted_due, hours, "counts")
+        yield from _window_lines(clock.start_at, clock.counted_due, hours)
     if clock.paused:
         yield f"  due {instant_text(clock.counted_due, hours)}, if nobody had been waited for"
         yield from _pause_lines(clock, hours, now)
@@ -74,7 +76,7 @@ def _clock_lines(clock: Clock, policy: Policy, hours: Hours, now: datetime) -> I
         return
     if clock.paused:
         yield f"  the deadline moves by {span_text(clock.paused)} of service time:"
-        yield from _window_lines(clock.counted_due, clock.due, hours, "moves it")
+        yield from _window_lines(clock.counted_due, clock.due, hours)
     yield f"  due {instant_text(clock.due, hours)}"
     yield f"  {_outcome_text(clock, clock.due, hours)}"
 
@@ -91,12 +93,12 @@ def _open_text(at: datetime, hours: Hours) -> str:
     if hours.is_open(at):
         return "while the service was open"
     opened = hours.next_open(at)
-    closed_by = hours.day(hours.local(at).date()).closed_by
-    because = f" ({closed_by})" if closed_by else ""
+    day = hours.day(hours.local(at).date())
+    because = "" if day.windows else f" ({day.closed_by})"
     return f"while it was closed{because}" + (f"; it opens {instant_text(opened, hours)}" if opened else "")
 
 
-def _window_lines(start: datetime, end: datetime, hours: Hours, verb: str) -> Iterator[str]:
+def _window_lines(start: datetime, end: datetime, hours: Hours) -> Iterator[str]:
     """Yield the open windows between *start* and *end* with their lengths, and the closed dates between them."""
     windows = hours.open_windows(start, end)
     shown: Sequence[tuple[datetime, datetime]] = windows
@@ -108,10 +110,10 @@ def _window_lines(start: datetime, end: datetime, hours: Hours, verb: str) -> It
         if len(windows) > len(shown) and number == SHOWN_WINDOWS // 2:
             left_out = windows[number : len(windows) - SHOWN_WINDOWS // 2]
             total = sum((end - begin for begin, end in left_out), timedelta())
-            yield f"  {counted(len(left_out), 'more window')}, together {span_text(total)} {verb}"
+            yield f"  {counted(len(left_out), 'more window')}, together {span_text(total)} counted"
         else:
             yield from _closed_lines(before, day, hours)
-        yield f"  {_window_text(opens, closes, hours)}: {span_text(closes - opens)} {verb}{_change_text(day, hours)}"
+        yield f"  {_window_text(opens, closes, hours)}: {span_text(closes - opens)} counted{_change_text(day, hours)}"
         before = day
 
 
@@ -148,7 +150,10 @@ def _closed_lines(before: date, after: date, hours: Hours) -> Iterator[str]:
 
 
 def _why(day: Day) -> str:
-    return "weekend" if day.closed_by in ("Saturday", "Sunday") else day.closed_by or "no hours"
+    """Return what closes *day*, said so that neighbours closed by the same thing say the same."""
+    if not day.in_term:
+        return "outside term"
+    return "weekend" if day.closed_by in ("Saturday", "Sunday") else day.closed_by
 
 
 def _business_day_lines(clock: Clock, target: BusinessDays, counted_due: datetime, hours: Hours) -> Iterator[str]:
@@ -184,7 +189,7 @@ def _last_lines(clock: Clock, hours: Hours) -> Iterator[str]:
     if not isinstance(clock.target, BusinessDays):
         end = hours.last_closing_of(days[-1]) if days else None
         if end is not None and end > clock.start_at:
-            yield from _window_lines(clock.start_at, end, hours, "counts")
+            yield from _window_lines(clock.start_at, end, hours)
     elif days:
         yield f"  {counted(len(days), 'business day')} left in the calendar, the last {_short(days[-1])}"
 

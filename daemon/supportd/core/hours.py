@@ -121,6 +121,7 @@ class Day:
     on: date
     windows: tuple[Window, ...]
     cover: tuple[Window, ...] = ()
+    in_term: bool = True
     closed_by: str = ""
     cover_reason: str = ""
 
@@ -375,9 +376,9 @@ def _moment(instant: Instant) -> datetime:
 def _day(hours: Hours, on: date) -> Day:
     served = hours.weekly[on.weekday()]
     closed_by = "" if served else on.strftime("%A")
-    if not any(on in term.span and (term.half_term is None or on not in term.half_term) for term in hours.terms):
-        half = next((term for term in hours.terms if term.half_term and on in term.half_term), None)
-        served, closed_by = (), f"half term ({half.name})" if half else "outside term"
+    terms = [term for term in hours.terms if on in term.span]
+    if not any(term.half_term is None or on not in term.half_term for term in terms):
+        served, closed_by = (), f"half term of {terms[0].name}" if terms else "outside term"
     for holiday in hours.bank_holidays:
         if holiday.on == on:
             served, closed_by = (), holiday.name
@@ -395,6 +396,7 @@ def _day(hours: Hours, on: date) -> Day:
         on=on,
         windows=_joined((*served, *cover)),
         cover=_without(_joined(cover), _joined(served)),
+        in_term=bool(terms),
         closed_by=closed_by,
         cover_reason=cover_reason if cover else "",
     )
@@ -431,7 +433,7 @@ def _timeline(hours: Hours) -> _Timeline:
     intervals: list[list[Interval]] = []
     for ordinal in dates:
         windows = _day(hours, date.fromordinal(ordinal)).windows if ordinal in special else plain[(ordinal + 6) % 7]
-        found = sorted(_on_the_clock(ordinal, windows, offset_from, offsets))
+        found = _runs(_on_the_clock(ordinal, windows, offset_from, offsets))
         if found:
             rows.extend((start, end, len(days)) for start, end in found)
             days.append(ordinal)
@@ -477,6 +479,17 @@ def _on_the_clock(
             closes = min(end, midnight + window.end * _MINUTE - offsets[place])
             if opens < closes:
                 yield opens, closes
+
+
+def _runs(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return *intervals* of one date in time order, those that touch made one (a clock change cuts a window in two)."""
+    runs: list[Interval] = []
+    for start, end in sorted(intervals):
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((start, end))
+    return runs
 
 
 def _offsets(zone: ZoneInfo, first: int, last: int) -> tuple[list[Instant], list[int]]:

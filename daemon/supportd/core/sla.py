@@ -228,13 +228,15 @@ class Clock:
     """One promise of one ticket as it stands.
 
     *counted_due* is the target counted from *start_at*; *due* is that moved by *paused*, the service time that the
-    ticket waited on its requester; both None, with *reason*, where the calendar ends first.  *round* is 0 from the
+    ticket waited on its requester; both None, with *reason*, where the calendar ends first.  *level_since* is when the
+    severity was corrected to *level*, None when it is the first.  *round* is 0 from the
     receipt, 1 from the first reopening, and so on.  *margin* is the service time to spare when the clock stopped, or
     now while it runs: negative when it is late, None without a deadline.
     """
 
     kind: Kind
     level: int
+    level_since: datetime | None
     target: Target
     round: int
     start_at: datetime
@@ -293,21 +295,18 @@ def clocks(past: History, policy: Policy, hours: Hours, now: datetime) -> Clocks
     """
     found: list[Clock] = []
     responses = sorted((*past.responded_at, *past.resolved_at))
-    rounds = (past.received_at, *past.reopened_at)
-    for number, start_at in enumerate(rounds):
-        answered = _first_from(responses, start_at)
-        resolved = _first_from(past.resolved_at, start_at)
+    for number, start_at in enumerate((past.received_at, *past.reopened_at)):
+        answered, resolved = _first_from(responses, start_at), _first_from(past.resolved_at, start_at)
         # What is on record was promised by the level in force when the clock stopped.
-        resolution_level = _level_at(past, resolved or now)
-        resolution = policy.level(resolution_level).resolution
-        response_level = _level_at(past, answered or now)
-        response = policy.level(response_level).response
+        response_level, resolution_level = _level_at(past, answered or now), _level_at(past, resolved or now)
+        response = policy.level(response_level.level).response
+        resolution = policy.level(resolution_level.level).resolution
         if response and (number == 0 or resolution is None):
             found.append(_clock(Kind.RESPONSE, number, response_level, response, start_at, answered, (), hours, now))
         if resolution:
-            pauses = past.pauses
+            kind = Kind.RESOLUTION
             found.append(
-                _clock(Kind.RESOLUTION, number, resolution_level, resolution, start_at, resolved, pauses, hours, now)
+                _clock(kind, number, resolution_level, resolution, start_at, resolved, past.pauses, hours, now)
             )
     return Clocks(all=tuple(found))
 
@@ -315,7 +314,7 @@ def clocks(past: History, policy: Policy, hours: Hours, now: datetime) -> Clocks
 def _clock(
     kind: Kind,
     number: int,
-    level: int,
+    level: Correction,
     target: Target,
     start_at: datetime,
     met_at: datetime | None,
@@ -335,7 +334,8 @@ def _clock(
         reason = str(end)
     return Clock(
         kind=kind,
-        level=level,
+        level=level.level,
+        level_since=level.at if level.at > start_at else None,
         target=target,
         round=number,
         start_at=start_at,
@@ -354,9 +354,10 @@ def _first_from(instants: Sequence[datetime], start_at: datetime) -> datetime | 
     return next((at for at in instants if at >= start_at), None)
 
 
-def _level_at(past: History, at: datetime) -> int:
+def _level_at(past: History, at: datetime) -> Correction:
     """Return the level in force just before *at*: what is corrected by the very mail that answers comes too late."""
-    return next((change.level for change in reversed(past.corrections) if change.at < at), past.level)
+    first = Correction(at=past.received_at, level=past.level)
+    return next((change for change in reversed(past.corrections) if change.at < at), first)
 
 
 # Reminders.
