@@ -42,10 +42,18 @@ SPLIT_CHARS = 256 * 1024
 ADDRESS_CHARS = 254
 NAME_CHARS = 120
 
+# No encoded word means anything in these: decoded, what a sender wrote in one would read as the border's own words.
+_TRACE_FIELDS = frozenset(("authentication-results", "received", "received-spf", "return-path"))
+
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _KNOWN_FIELD = re.compile(
     rb"(?:from|to|cc|date|subject|message-id|mime-version|content-[a-z-]{1,30}|received|x-[a-z0-9-]{1,60})[ \t]*:", re.I
 )
+_ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?[bBqQ]\?[^?]{0,500}\?=")
+# A private character, which no address may hold and clean text never does.
+_SHIELD = "\ue000"
+_SHIELDED = re.compile(_SHIELD + r"(\d{1,4})" + _SHIELD)
+_COMMENT = re.compile(r"\(([^()\\]{1,100})\)")
 _IDENTIFIER = re.compile(r"<[^<>\s]+>")
 _WORD_OF_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,80}")
 _CHARSET = re.compile(rb"charset[ \t]{0,9}=[ \t]{0,9}[\"']?([A-Za-z0-9._:-]{1,40})", re.I)
@@ -165,7 +173,7 @@ def _header_start(raw: bytes) -> int:
     start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
     while start < len(raw) and raw[start] in b"\r\n":
         start += 1
-    if raw.startswith((b"From ", b">From "), start):
+    if raw.startswith((b"From ", b">From "), start) and not raw[start + 5 :].startswith((b":", b" :")):
         start = raw.find(b"\n", start) + 1 or len(raw)
     return start
 
@@ -271,26 +279,52 @@ def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
         envelope_from=_return_path(return_path[0]) if return_path else None,
         subject=clean.line(decode.words(next((v for v in named.get("subject", ()) if v.strip()), ""))),
         date=_date(next(iter(named.get("date", ())), ""), defects),
-        headers=tuple((name, clean.line(decode.words(value), FIELD_BYTES)) for name, value in fields),
+        headers=tuple((name, _shown(name, value)) for name, value in fields),
         defects=tuple(dict.fromkeys(defects)),
     )
+
+
+def _shown(name: str, value: str) -> str:
+    """Return the value of a field as a clean line, its encoded words decoded where they may stand (RFC 2047 5)."""
+    return clean.line(value if name.lower() in _TRACE_FIELDS else decode.words(value), FIELD_BYTES)
 
 
 def _addresses(value: str, name: str, defects: list[str]) -> Iterator[Address]:
     """Yield the mailboxes of an address field (RFC 5322 3.4) in their order; what is no mailbox is only a defect."""
     problems: list[dict[str, object]] = []
-    for shown, address in get_addresses(value, defects=problems):
-        if not address:
-            continue
-        if len(address) > ADDRESS_CHARS or clean.line(address) != address:
+    # An encoded word may hold a raw comma against RFC 2047, which would end the mailbox: words stand aside meanwhile.
+    encoded: list[str] = []
+
+    def shield(word: re.Match[str]) -> str:
+        encoded.append(word[0])
+        return f"{_SHIELD}{len(encoded) - 1}{_SHIELD}"
+
+    shielded = _ENCODED_WORD.sub(shield, value.replace(_SHIELD, ""))
+    found = [(shown, address) for shown, address in get_addresses(shielded, defects=problems) if address]
+    for shown, address in found:
+        if len(address) > ADDRESS_CHARS or clean.line(address) != address or _SHIELD in address:
             problems.append({"reason": "invalid-address"})
             continue
         if not address.isascii() or '"' in address:
             problems.append({"reason": "unusual-address"})
+        if len(found) == 1:
+            shown = _whole_name(shown, shielded, problems)
+        shown = _SHIELDED.sub(lambda number: encoded[int(number[1])], shown)
         display = clean.line(decode.words(shown), 200)
         yield Address(address=address.lower(), name="" if display.lower() == address.lower() else display)
     for problem in problems[:5]:
         defects.append(f"{name.capitalize()}: {problem['reason']}")
+
+
+def _whole_name(shown: str, value: str, problems: list[dict[str, object]]) -> str:
+    """Return the name of the only mailbox of a field, with what its sender forgot to quote."""
+    if not shown:
+        comment = _COMMENT.search(value)
+        return comment[1] if comment else ""
+    torn = [str(problem["raw"]).strip() for problem in problems if problem["reason"] == "invalid-or-ambiguous-address"]
+    if torn and not any("@" in piece for piece in torn) and value.lstrip().startswith(torn[0]):
+        return ", ".join((*torn, shown))  # Smith, Jane <jane@...>
+    return shown
 
 
 def _return_path(value: str) -> str:
