@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tnefparse import TNEF
+from tnefparse.tnef import TNEFAttachment
 
 from supportd.core import decode
 
@@ -43,9 +44,12 @@ def _objects(content: bytes) -> int:
     return count
 
 
-def _name(item: object) -> str:
+def _name(item: TNEFAttachment) -> str:
     """Return the long file name of an attachment, or its short one."""
-    name = item.long_filename()  # type: ignore[attr-defined]
+    try:
+        name = item.long_filename()
+    except UnicodeDecodeError:  # tnefparse takes the short name for UTF-8; it is in the sender's code page
+        name = item._name
     return _text(name).strip("\0 ")
 
 
