@@ -64,7 +64,11 @@ _OTHER_ALTERNATIVES = frozenset(("text/x-amp-html", "text/enriched", "text/richt
 # What delivery reports are made of (RFC 3464, RFC 6522, RFC 6533).
 _STATUS_TYPES = frozenset(("message/delivery-status", "message/global-delivery-status"))
 _RETURNED_TYPES = frozenset(("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"))
-_EXTENSIONS = mimetypes.MimeTypes(filenames=())  # the built-in table: no file of the machine is read
+# The built-in table, so that no file of the machine is read; Office came after it.
+_EXTENSIONS = mimetypes.MimeTypes(filenames=())
+for _kind, _extension in (("wordprocessingml.document", ".docx"), ("spreadsheetml.sheet", ".xlsx")):
+    _EXTENSIONS.add_type(f"application/vnd.openxmlformats-officedocument.{_kind}", _extension)
+_EXTENSIONS.add_type("application/vnd.openxmlformats-officedocument.presentationml.presentation", ".pptx")
 
 
 @dataclass(slots=True)
