@@ -3,8 +3,8 @@
 The principle: *new* is what a person typed for this mail.  A greeting, a closing and a typed name ("Thanks, Jo") are
 theirs and stay; a line of role or telephone number under the name stays too.  What a program adds goes: warnings of a
 gateway above the text, quoted history, a signature after "-- ", a card of two or more lines (role, organisation,
-number, address) with the sign-off that leads into it, the tag of a telephone, and a footer of the house.  In doubt text stays:
-a line too many is read over, a line too few is a call for help that nobody saw.
+number, address) with the sign-off that leads into it, the tag of a telephone, and a footer of the house.  In doubt text
+stays: a line too many is read over, a line too few is a call for help that nobody saw.
 
 The rules, in the order of the code:
 
@@ -109,9 +109,17 @@ _VERB_LAST = _words(
     "şunu yazdı|yazdı|shkroi"
 )
 # ... and in these stands before the name ("Am 3.11.2026 um 09:12 schrieb Jane:").
-_VERB_INSIDE = (" schrieb ", " schreef ", " skrev ", " wrote in ", " hat geschrieben", " het volgende geschreven")
+_VERB_INSIDE = (
+    " schrieb ",
+    " schreef ",
+    " skrev ",
+    " wrote in ",
+    " hat geschrieben",
+    " het volgende geschreven",
+    " napisana przez ",
+)
 _OPENERS = re.compile(
-    r"(?:on|am|le|el|il|op|w dniu|dnia|em|no dia|a|în data de|în|pe|la|dne|den|de|data|em data de|at|in|"
+    r"(?:on|am|le|el|il|op|wiadomość|w dniu|dnia|em|no dia|a|în data de|în|pe|la|dne|den|de|data|em data de|at|in|"
     r"(?:mon|tue|wed|thu|fri|sat|sun|pon|wt|śr|czw|pt|sob|niedz|ndz|pr|an|tr|kt|pn|št|sk|seg|ter|qua|qui|sex|sáb|dom|"
     r"lun|mar|mie|joi|vin|sâm|dum|mo|di|mi|do|fr|sa|so|po|út|st|čt|pá|ne|mié|jue|vie|gio|ven|mer|sam|dim|jeu|"
     r"ma|wo|vr|za|zo|بروز|منگل|پیر|بدھ|جمعرات|جمعہ|ہفتہ|اتوار)"
@@ -154,7 +162,8 @@ _BRACKET_BANNER = re.compile(
 
 _MOBILE_TAGS = _words(
     "sent from my |sent from outlook|sent from mail for|sent from yahoo|sent from samsung|sent from proton|sent from |"
-    "sent via |sent with |sent using |get outlook for|get bluemail|download outlook for|typed on my |"
+    "sent via |sent with |sent by |yahoo mail: |sent using |get outlook for|get bluemail|download outlook for|"
+    "typed on my |"
     "wysłane z |wysłano z |wysłane za |pobierz aplikację outlook|pobierz program outlook|uzyskaj aplikację outlook|"
     "išsiųsta iš |siųsta iš |siunčiama iš |atsisiųsti „outlook|gauti „outlook|"
     "enviado do meu |enviado a partir |enviado de meu |enviado de mi |enviado desde |enviado do |enviado de |"
@@ -480,7 +489,7 @@ def _skip_banner(lines: list[str]) -> tuple[int, list[str]]:
     while index < len(lines):
         start = _skip_rules(lines, index)
         if start >= len(lines):
-            break
+            return index, removed
         bracket = _BRACKET_BANNER.match(lines[start][:_LINE_LIMIT])
         if bracket is not None:
             rest = lines[start][bracket.end() :].strip()
@@ -497,6 +506,8 @@ def _skip_banner(lines: list[str]) -> tuple[int, list[str]]:
             break
         removed.extend(lines[index:end])
         index = end
+    if removed:
+        index = _skip_rules(lines, index)
     return index, removed
 
 
@@ -536,7 +547,7 @@ def _banner_end(lines: Sequence[str], start: int) -> int:
 def _introductions(lines: Sequence[str], begin: int) -> list[_Introduction]:
     """Return the introductions in *lines* from *begin*, in their order and without overlap."""
     found: list[_Introduction] = []
-    ends_in_colon = [line.rstrip(" \t*_\u00a0").endswith((":", "：")) for line in lines]
+    ends_in_colon = [line.rstrip(" \t*_\u00a0").endswith((":", "：", "wrote ----")) for line in lines]
     index = begin
     while index < len(lines):
         line = lines[index]
@@ -645,7 +656,7 @@ def _attribution(lines: Sequence[str], index: int) -> _Introduction | None:
             return None
         # A sentence that ends here, or a later and better opening, is not part of one attribution.
         joined = f"{joined} {line}".strip()
-        if not line.rstrip(" *_").endswith((":", "：")):
+        if not line.rstrip(" *_").endswith((":", "：", "wrote ----")):
             if line.endswith(("!", "?")):
                 return None
             continue
@@ -657,15 +668,17 @@ def _judged_attribution(
     lines: Sequence[str], start: int, last: int, joined: str, *, opens: bool
 ) -> _Introduction | None:
     """Return the attribution of the lines [start, last] that read *joined*, when verb, date or address say so."""
-    bare = joined.rstrip(" *_:：\u00a0").casefold()
+    bare = joined.rstrip(" *_-:：\u00a0").casefold()
     # Yahoo and Lithuanian programs put the date last: "Jane <j@x> escreveu (terça, 3/11/2026 à(s) 09:12):".
     if bare.endswith(")") and not bare.endswith(_VERB_LAST):
         bare = bare.partition(" (")[0]
-    if not (bare.endswith(_VERB_LAST) or any(verb in f" {bare}" for verb in _VERB_INSIDE)):
-        return None
-    introduction = _Introduction(start=start, end=last + 1)
     has_address = _ADDRESS.search(joined) is not None
     has_year = _YEAR.search(joined) is not None
+    # Russian Gmail and Czech Apple Mail have no verb: "3. 11. 2026 v 9:12, Jan <j@x>:".
+    has_no_need_of_a_verb = opens and has_year and has_address and bare.endswith(">")
+    if not (has_no_need_of_a_verb or bare.endswith(_VERB_LAST) or any(verb in f" {bare}" for verb in _VERB_INSIDE)):
+        return None
+    introduction = _Introduction(start=start, end=last + 1)
     follows = _next_filled(lines, last + 1)
     is_quoted_below = follows < len(lines) and _is_quote(lines[follows])
     if opens and (has_year or has_address):
@@ -678,7 +691,7 @@ def _judged_attribution(
 
 
 def _opens_attribution(line: str) -> bool:
-    bare = line.lstrip(" \t*_\u00a0")[:_LINE_LIMIT]
+    bare = line.lstrip(" \t*_-\u00a0")[:_LINE_LIMIT]
     if _DATE_FIRST.match(bare):
         return True
     return _OPENERS.match(bare) is not None and (bare[:1].isupper() or any(char.isdigit() for char in bare))
@@ -782,7 +795,7 @@ def _without_tags(piece: Sequence[str]) -> tuple[list[str], list[str]]:
 def _is_tag(line: str) -> bool:
     if len(line) > _LINE_LIMIT:
         return False
-    bare = line.strip(" \t*_[]\u00a0.")
+    bare = line.strip(" \t*_[]()<>\u00a0.")
     low = bare.casefold()
     if low[:3] not in _TAG_HEADS or not low.startswith(_MOBILE_TAGS):
         return False
@@ -790,22 +803,33 @@ def _is_tag(line: str) -> bool:
     return (
         len(words) <= 12
         and _TAG_DEVICE.search(" ".join(words[1:] if len(words) > 1 else words)) is not None
-        and (len(words) <= 7 or "brevity" in low or "typos" in low or "excuse" in low or "<" in line or "http" in low)
+        and (
+            len(words) <= 7
+            or "k-9" in low
+            or "brevity" in low
+            or "typos" in low
+            or "excuse" in low
+            or "<" in line
+            or "http" in low
+        )
     )
 
 
 def _footer_start(piece: Sequence[str]) -> int:
     """Return the index where the house's footer begins, or the length of *piece*."""
-    filled = False
     for index, line in enumerate(piece):
         bare = line[:_LINE_LIMIT].lstrip(" \t*_[\u00a0>").casefold()
         if bare[:3] in _FOOTER_HEADS and bare.startswith(_FOOTER_STARTS):
             context = " ".join(piece[index : index + 4])[: 4 * _LINE_LIMIT]
-            if filled and _FOOTER_WORDS.search(context):
-                return index
-        if bare:
-            filled = True
+            # A person may write about the footer; then a name stands under it.
+            return index if _FOOTER_WORDS.search(context) and not _is_signed(piece[index:]) else len(piece)
     return len(piece)
+
+
+def _is_signed(lines: Sequence[str]) -> bool:
+    """Return whether *lines* end with a bare name, as a message does."""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return _is_name(last) and len(last.split()) <= 2 and not _card_evidence(last)
 
 
 def _delimiter_start(piece: Sequence[str]) -> int:
@@ -815,7 +839,7 @@ def _delimiter_start(piece: Sequence[str]) -> int:
     """
     below: list[str] = []
     found = len(piece)
-    for index in range(len(piece) - 1, 0, -1):
+    for index in range(len(piece) - 1, -1, -1):
         line = piece[index].rstrip(" \t\u00a0")
         if not line:
             continue
