@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from supportd import log
+from supportd import failpoint, log
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Captured, Listed
 
 if TYPE_CHECKING:
     from supportd.imap import ImapSession
+from supportd.lease import Lease
 
 _log = log.get("capture")
 
@@ -73,6 +74,7 @@ class Inbox:
         folders: Folders,
         first_start: FirstStart,
         message_limit_bytes: int,
+        lease: Lease,
     ) -> None:
         self._session = session
         self._database = database
@@ -80,6 +82,7 @@ class Inbox:
         self._folders = folders
         self._first_start = first_start
         self._message_limit_bytes = message_limit_bytes
+        self._lease = lease
         self._epoch_id = 0
 
     def open(self, now: datetime) -> None:
@@ -91,6 +94,7 @@ class Inbox:
         self._session.ensure_folders(self._folders.targets)
         uidvalidity = self._session.select(self._folders.inbox)
         with self._database.write() as connection:
+            self._lease.confirm(connection)
             self._epoch_id = ledger.ensure_epoch(connection, self._mailbox_id, self._folders.inbox, uidvalidity)
             self._started_at = ledger.first_start(connection, self._mailbox_id, now)
 
@@ -105,23 +109,31 @@ class Inbox:
             return 0
         with self._database.read() as connection:
             new = ledger.unknown(connection, self._epoch_id, listed)
+        failpoint.hit("capture.listed")
         new_uids = {one.uid for one in new}
         known_uids = [one.uid for one in listed if one.uid not in new_uids]
         if known_uids:
             with self._database.write() as connection:
                 ledger.seen_again(connection, self._epoch_id, known_uids)
+                failpoint.hit("capture.seeing-again")
         fresh, imported, old = self._sort(new)
         if old:
             with self._database.write() as connection:
+                self._lease.confirm(connection)
                 ledger.adopt(connection, self._mailbox_id, self._epoch_id, old, now)
+                failpoint.hit("capture.adopting")
         count = 0
         for silent, wanted in ((False, fresh), (True, imported)):
             for batch in _batches(wanted):
                 captured = self._fetch(batch)
+                failpoint.hit("capture.fetched")
                 with self._database.write() as connection:
+                    self._lease.confirm(connection)
                     count += ledger.capture(
                         connection, self._mailbox_id, self._epoch_id, captured, now, silent=silent
                     )
+                    failpoint.hit("capture.committing")
+                failpoint.hit("capture.committed")
         if count or old:
             _log.info("captured", mailbox_id=self._mailbox_id, messages=count, preexisting=len(old))
         return count
@@ -139,9 +151,13 @@ class Inbox:
             if not waiting:
                 return count
             for folder in dict.fromkeys(one.folder for one in waiting):
+                failpoint.hit("file.moving")
                 self._session.move([one.uid for one in waiting if one.folder == folder], folder)
+                failpoint.hit("file.moved")
             with self._database.write() as connection:
                 ledger.filed(connection, [one.id for one in waiting], now)
+                failpoint.hit("file.recording")
+            failpoint.hit("file.recorded")
             count += len(waiting)
 
     def wait(self, seconds: float) -> None:

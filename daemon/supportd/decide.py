@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from supportd import log, steering
+from supportd import failpoint, log, steering
 from supportd.compose import Composer
 from supportd.config import Desk
 from supportd.core import commands, fingerprint, incidents, screen, sender, severity, sla, threads, tokens
@@ -41,6 +41,7 @@ from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.ledger import Row
 from supportd.errors import UserError
+from supportd.lease import Lease
 from supportd.post import Post
 from supportd.steering import DAEMON, Actor
 
@@ -93,7 +94,10 @@ class _Arrival:
 class Decider:
     """Decides the mail of one mailbox."""
 
-    def __init__(self, database: Database, desk: Desk, composer: Composer, keys: Keys, mailbox_id: int) -> None:
+    def __init__(
+        self, database: Database, desk: Desk, composer: Composer, keys: Keys, mailbox_id: int, lease: Lease
+    ) -> None:
+        self._lease = lease
         self._database = database
         self._desk = desk
         self._composer = composer
@@ -114,11 +118,15 @@ class Decider:
         if isinstance(reading, Unparseable):
             return self.quarantine(row, reading.reason, now, trace_free_sha256=trace_free)
         arrival = self._read(row, reading, trace_free)
+        failpoint.hit("decide.read")
         with self._database.write() as connection:
+            self._lease.confirm(connection)
             if not ledger.is_undecided(connection, row.id):
                 return None
             post = Post(connection, self._desk, self._composer, self._keys, self._mailbox_id, now)
+            failpoint.hit("decide.begun")
             decision, ticket_id, reason, duplicate_of = self._decide(post, arrival)
+            failpoint.hit("decide.placed")
             ledger.decide(
                 connection,
                 self._mailbox_id,
@@ -136,6 +144,8 @@ class Decider:
                 duplicate_of=duplicate_of,
                 ticket_id=ticket_id,
             )
+            failpoint.hit("decide.committing")
+        failpoint.hit("decide.committed")
         _log.info(
             "mail",
             outcome=decision.verdict,
@@ -152,6 +162,7 @@ class Decider:
     ) -> Decision | None:
         """Keep a message that cannot be handled for a person, and tell the IT inbox once."""
         with self._database.write() as connection:
+            self._lease.confirm(connection)
             if not ledger.is_undecided(connection, row.id):
                 return None
             ledger.decide(
@@ -179,6 +190,8 @@ class Decider:
                     ),
                     role=Role.READER,
                 )
+            failpoint.hit("quarantine.committing")
+        failpoint.hit("quarantine.committed")
         _log.warning("mail", outcome=Verdict.QUARANTINED, ledger=row.id, reason=reason)
         return Decision(verdict=Verdict.QUARANTINED)
 
@@ -312,6 +325,7 @@ class Decider:
             origin_message_id=mail.message_id,
             origin_references=mail.references,
         )
+        failpoint.hit("decide.opened")
         ticket = steering.load(post, ticket_id)
         author = steering.actor_of(post, arrival.author)
         number = steering.record(post, ticket, EventKind.RECEIVED, author, text=arrival.text, message_id=row.id)
@@ -324,6 +338,7 @@ class Decider:
         ticket = steering.load(post, ticket_id)
         incident = self._gather(post, ticket)
         self._acknowledge(post, arrival, ticket, incident is not None)
+        failpoint.hit("decide.acknowledged")
         if not row.silent:
             self._alert(post, arrival, ticket, incident)
         decision = Decision(
@@ -471,6 +486,7 @@ class Decider:
     # -- an existing ticket ----------------------------------------------------------------------------------------
 
     def _append(self, post: Post, arrival: _Arrival, placement: Append) -> tuple[Decision, int]:
+        failpoint.hit("decide.appending")
         ticket = steering.load(post, placement.ticket)
         author = steering.actor_of(post, arrival.author)
         if placement.held:

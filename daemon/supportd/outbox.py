@@ -9,21 +9,19 @@
 
 from __future__ import annotations
 
-import os
 import random
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supportd import log
+from supportd import failpoint, log
 from supportd.core.model import Event, EventKind
 from supportd.db import letters, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.letters import Claimed, LetterState
 from supportd.errors import Doubtful, Refused, Unavailable
+from supportd.lease import is_dead, owner_name
 
 if TYPE_CHECKING:
     from supportd.smtp import SmtpSession
@@ -94,7 +92,7 @@ class Outbox:
         now = self._clock()
         with self._database.write() as connection:
             for owner in letters.owners(connection, self._mailbox_id):
-                if _is_dead(owner):
+                if is_dead(owner):
                     letters.release(connection, owner, now)
 
     def drain(self, is_stopping: Callable[[], bool]) -> Drained:
@@ -146,9 +144,12 @@ class Outbox:
             held = self._held_kinds(connection, now)
             if held is None:
                 return []
-            return letters.claim(
+            claimed = letters.claim(
                 connection, self._mailbox_id, self.owner, now, limit=_CLAIM, lease=_LEASE, except_kinds=held
             )
+            failpoint.hit("outbox.claiming")
+        failpoint.hit("outbox.claimed")
+        return claimed
 
     def _held_kinds(self, connection: Connection, now: datetime) -> tuple[str, ...] | None:
         """Return the kinds that the breaker holds back, or None when it holds back everything."""
@@ -171,10 +172,13 @@ class Outbox:
         fields = {"letter": one.id, "kind": one.kind, "ticket_id": one.ticket_id, "attempt": one.attempts}
 
         def entering_data() -> None:
+            failpoint.hit("outbox.accepted-recipient")
             with self._database.write() as connection:
                 if not letters.enter_data(connection, one.id, self.owner, self._clock() + _LEASE):
                     raise Unavailable("the lease of this letter is over; another daemon has it")
+            failpoint.hit("outbox.entered-data")
 
+        failpoint.hit("outbox.sending")
         try:
             reply = session.send(one.envelope_from, one.recipient, one.data, entering_data=entering_data)
         except Refused as error:
@@ -188,9 +192,13 @@ class Outbox:
             return LetterState.UNCERTAIN
         except Unavailable as error:
             return self._later(one, str(error), fields)
+        # From the server's 250 to this commit lies the one window in which a death makes a second copy (R6).
+        failpoint.hit("outbox.accepted")
         now = self._clock()
         with self._database.write() as connection:
             letters.sent(connection, one.id, reply, now)
+            failpoint.hit("outbox.recording")
+        failpoint.hit("outbox.recorded")
         _log.info("letter", outcome="sent", reply=reply, **fields)
         return LetterState.SENT
 
@@ -205,6 +213,7 @@ class Outbox:
         wait = timedelta(minutes=minutes * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
         with self._database.write() as connection:
             letters.again(connection, one.id, words, now + wait)
+            failpoint.hit("outbox.postponing")
         _log.info("letter", outcome="later", reply=words, wait_seconds=round(wait.total_seconds()), **fields)
         if self._session is not None and not self._session.is_alive():
             self._drop_session()
@@ -213,6 +222,7 @@ class Outbox:
     def _end(self, one: Claimed, state: LetterState, words: str) -> None:
         with self._database.write() as connection:
             letters.end(connection, one.id, state, words)
+            failpoint.hit("outbox.giving-up")
             self._note_failure(connection, one.ticket_id, one.kind, one.recipient, words)
 
     def _note_failure(
@@ -237,6 +247,7 @@ class Outbox:
                 self._note_failure(connection, ticket_id, "letter", "", f"may or may not have arrived: {words}")
             else:
                 letters.doubt(connection, number, words, self._clock() + self._doubt_wait)
+            failpoint.hit("outbox.doubting")
 
     def _give_back(self, batch: list[Claimed]) -> None:
         if batch:
@@ -262,24 +273,3 @@ class Outbox:
         if self._session is not None:
             self._session.close()
             self._session = None
-
-
-def owner_name() -> str:
-    """Return who holds a lease: this host, this process, and when it started (a pid alone comes round again)."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_ticks(os.getpid())}"
-
-
-def _is_dead(owner: str) -> bool:
-    """Return whether *owner* was a process of this host that runs no more."""
-    host, pid, ticks = (*owner.rsplit(":", 2), "", "")[:3]
-    return host == socket.gethostname() and pid.isdigit() and _start_ticks(int(pid)) != ticks
-
-
-def _start_ticks(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    # Field 22 of proc(5); the second field may hold spaces, and ends at the last bracket.
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from supportd import log, steering
+from supportd import failpoint, log, steering
 from supportd.compose import Composer, Digest, Item, Screened, Undelivered
 from supportd.config import Desk
 from supportd.core import sla
@@ -51,12 +51,15 @@ class Reminder:
         Raises:
             Unavailable: the database cannot be reached; the next tick finds the rest.
         """
+        failpoint.hit("remind.tick")
         did = self._tell_notices(now)
         with self._database.read() as connection:
             due = tickets.due_for_check(connection, self._mailbox_id, now)
         for ticket_id in due:
             with self._database.write() as connection:
                 self._check(self._post(connection, now), ticket_id)
+                failpoint.hit("remind.committing")
+            failpoint.hit("remind.committed")
             did = True
         return self._digest(now) or self._heartbeat(now) or did
 
@@ -73,6 +76,7 @@ class Reminder:
         for recipient, group in groupby(sorted(due, key=lambda one: one.recipient), key=lambda one: one.recipient):
             with self._database.write() as connection:
                 self._tell(self._post(connection, now), recipient, list(group))
+                failpoint.hit("remind.telling")
         return True
 
     def _tell(self, post: Post, recipient: str, group: list[letters.Notice]) -> None:
@@ -239,6 +243,8 @@ class Reminder:
                 lambda envelope: self._composer.digest(envelope, digest),
                 role=Role.READER,
             )
+            failpoint.hit("digest.committing")
+        failpoint.hit("digest.committed")
         _log.info("digest", mailbox=self._desk.name, day=today.isoformat())
         return True
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from supportd import log
+from supportd import failpoint, log
 from supportd.capture import FirstStart, Folders, Inbox
 from supportd.compose import Composer
 from supportd.config import Config, Desk
@@ -36,6 +36,7 @@ from supportd.db.migrate import upgrade
 from supportd.decide import MOST_ATTEMPTS, Decider
 from supportd.errors import Refused, Unavailable, UserError
 from supportd.imap import ImapAccount, ImapSession
+from supportd.lease import RENEW_SECONDS, Lease
 from supportd.outbox import BreakerLimits, Drained, Outbox
 from supportd.parsing import Reader, WorkerDied
 from supportd.remind import Reminder
@@ -49,6 +50,9 @@ _BACKOFF_SECONDS = (1, 2, 4, 8, 15, 30)
 _REFUSED_SECONDS = 60
 # Exchange drops long sessions and Gmail ends them with their token: a fresh one every 45 minutes costs nothing.
 _SESSION_LIFE = timedelta(minutes=45)
+# No thread waits longer than this without a sign of life, and the watchdog looks this often.
+_LONGEST_WAIT_SECONDS = 50
+_WATCH_SECONDS = 10
 # Decided together: parsed on the second core while the first decides.
 _DECIDE_AHEAD = 4
 _DECIDE_BATCH = 200
@@ -82,6 +86,7 @@ class Station:
         database = service.database
         with database.write() as connection:
             self.mailbox_id = ledger.ensure_mailbox(connection, desk.name)
+        self.lease = Lease(database, self.mailbox_id)
         composer = Composer(
             hours=desk.hours,
             policy=desk.policy,
@@ -90,7 +95,7 @@ class Station:
             staff_domains=tuple(desk.staff_domains),
             templates=desk.templates,
         )
-        self.decider = Decider(database, desk, composer, service.keys, self.mailbox_id)
+        self.decider = Decider(database, desk, composer, service.keys, self.mailbox_id, self.lease)
         self.reminder = Reminder(database, desk, composer, service.keys, self.mailbox_id)
         self.outbox = Outbox(
             database,
@@ -130,6 +135,7 @@ class Station:
             ),
             first_start=self._first_start,
             message_limit_bytes=self.desk.limits.message_megabytes * 1_000_000,
+            lease=self.lease,
         )
         inbox.open(clock())
         return inbox
@@ -184,6 +190,7 @@ class Service:
         self._decided = threading.Event()
         self._tick = threading.Event()
         self._failure: BaseException | None = None
+        self._beats: dict[str, float] = {}
 
     # -- one pass ---------------------------------------------------------------------------------------------------
 
@@ -198,6 +205,10 @@ class Service:
             before = ledger.newest(connection)
         fetched = 0
         for station in self.stations:
+            if not station.lease.take(clock()):
+                raise UserError(
+                    f"another daemon serves the mailbox {station.desk.name}; stop it first, or let it do the work"
+                )
             station.outbox.recover()
             inbox = station.open_inbox()
             try:
@@ -234,6 +245,7 @@ class Service:
         for station in self.stations:
             station.close_inbox()
             station.outbox.close()
+            station.lease.release()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -263,13 +275,16 @@ class Service:
             loops.append((f"capture {station.desk.name}", self._guarded(self._capture_loop, station)))
             loops.append((f"send {station.desk.name}", self._guarded(self._send_loop, station)))
         threads = [threading.Thread(target=self._watched(loop), name=name, daemon=True) for name, loop in loops]
+        names = [name for name, _ in loops]
+        for name in names:
+            self._beat(name)
         self._work.set()
         for thread in threads:
             thread.start()
         scheduler.start()
         _log.info("started", mailboxes=len(self.stations), pid=os.getpid())
         notify("READY=1")
-        self._stop.wait()
+        self._watch(names)
         notify("STOPPING=1")
         scheduler.shutdown(wait=False)
         for event in (self._work, self._letters, self._decided, self._tick):
@@ -284,6 +299,30 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
+    def _watch(self, names: Sequence[str]) -> None:
+        """Feed systemd's watchdog while every thread makes progress; a wedged one is left to it (OP10)."""
+        while not self._stop.wait(_WATCH_SECONDS):
+            now = time.monotonic()
+            wedged = [name for name in names if now - self._beats[name] > _patience(name)]
+            if not wedged:
+                notify("WATCHDOG=1")
+            else:
+                _log.error("wedged", threads=wedged)
+
+    def _beat(self, name: str) -> None:
+        """Record that the thread *name* makes progress."""
+        self._beats[name] = time.monotonic()
+
+    def _renew_leases(self) -> None:
+        for station in self.stations:
+            if station.lease.is_held:
+                try:
+                    if not station.lease.take(clock()):
+                        _log.warning("lease lost", mailbox=station.desk.name)
+                        station.interrupt()
+                except Unavailable as error:
+                    _log.warning("unavailable", reason=str(error))
+
     def _scheduler(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(
             timezone="UTC",
@@ -297,6 +336,7 @@ class Service:
             ("clock", 15, self._tick),
         ):
             scheduler.add_job(wake.set, IntervalTrigger(seconds=seconds, timezone="UTC"), id=name)
+        scheduler.add_job(self._renew_leases, IntervalTrigger(seconds=RENEW_SECONDS, timezone="UTC"), id="lease")
         return scheduler
 
     def _watched(self, loop: Callable[[], None]) -> Callable[[], None]:
@@ -324,6 +364,7 @@ class Service:
                 except Unavailable as error:
                     if self._stop.is_set():
                         return
+                    self._beat(threading.current_thread().name)
                     # A connection that served for a while starts the back-off anew.
                     failures = 0 if time.monotonic() - started > 60 else failures
                     longest = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
@@ -333,31 +374,40 @@ class Service:
                     _log.warning("unavailable", mailbox=where, reason=str(error), wait_seconds=round(wait, 1))
                     self._stop.wait(wait)
                 except (Refused, UserError) as error:
+                    self._beat(threading.current_thread().name)
                     _log.error("refused", mailbox=station.desk.name, reason=str(error), wait_seconds=_REFUSED_SECONDS)
                     self._stop.wait(_REFUSED_SECONDS)
 
         return body
 
     def _capture_loop(self, station: Station) -> None:
+        while not station.lease.take(clock()):
+            self._beat(f"capture {station.desk.name}")
+            if self._stop.wait(RENEW_SECONDS / 2):
+                return
         inbox = station.open_inbox()
         ends_at = clock() + _SESSION_LIFE
         try:
-            while not self._stop.is_set() and clock() < ends_at:
+            while not self._stop.is_set() and clock() < ends_at and station.lease.is_held:
+                self._beat(f"capture {station.desk.name}")
                 if inbox.capture(clock()):
                     self._work.set()
                 self._file(station, inbox)
                 if self._stop.is_set():
                     return
+                # A look at least this often, and often enough for the watchdog.
+                seconds = min(self.config.poll_seconds, _LONGEST_WAIT_SECONDS)
                 if station.can_idle():
-                    inbox.wait(self.config.poll_seconds)
+                    inbox.wait(seconds)
                 else:
-                    self._stop.wait(self.config.poll_seconds)
+                    self._stop.wait(seconds)
         finally:
             station.close_inbox()
 
     def _file(self, station: Station, inbox: Inbox) -> None:
         """File what was decided; while decisions are under way, wait for them rather than for new mail."""
         while not self._stop.is_set():
+            self._beat(f"capture {station.desk.name}")
             self._decided.clear()
             inbox.file(clock())
             with self.database.read() as connection:
@@ -372,6 +422,7 @@ class Service:
         while not self._stop.is_set():
             self._work.wait()
             self._work.clear()
+            self._beat("decide")
             try:
                 self._decide_all()
             except Unavailable as error:
@@ -382,6 +433,7 @@ class Service:
     def _send_loop(self, station: Station) -> None:
         try:
             while not self._stop.is_set():
+                self._beat(f"send {station.desk.name}")
                 station.outbox.drain(self._stop.is_set)
                 self._letters.wait(0.2 if station.outbox.is_paced else 5)
                 self._letters.clear()
@@ -392,6 +444,7 @@ class Service:
         while not self._stop.is_set():
             self._tick.wait()
             self._tick.clear()
+            self._beat("clock")
             for station in self.stations:
                 if self._stop.is_set():
                     return
@@ -406,7 +459,7 @@ class Service:
     def _decide_all(self) -> None:
         """Decide every captured message, oldest first; a few are parsed ahead while one is decided."""
         for station in self.stations:
-            while not self._stop.is_set():
+            while not self._stop.is_set() and station.lease.is_held and station.lease.take(clock()):
                 with self.database.read() as connection:
                     numbers = ledger.undecided(connection, station.mailbox_id, limit=_DECIDE_BATCH)
                 if not numbers:
@@ -417,7 +470,10 @@ class Service:
         if self._reader is None:
             self._reader = Reader()
         with self.database.write() as connection:
+            station.lease.confirm(connection)
             ledger.count_attempt(connection, numbers)
+            failpoint.hit("decide.counting")
+        failpoint.hit("decide.counted")
         ahead: list[tuple[ledger.Row, Future[Mail | Unparseable]]] = []
         waiting = list(numbers)
         while (waiting or ahead) and not self._stop.is_set():
@@ -428,6 +484,7 @@ class Service:
                 if row is not None:
                     ahead.append((row, self._submit(row)))
             if ahead:
+                self._beat("decide")
                 self._decide_one(station, *ahead.pop(0))
             self._decided.set()
             self._letters.set()
@@ -452,6 +509,13 @@ class Service:
             _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
             if row.attempts >= MOST_ATTEMPTS:
                 station.decider.quarantine(row, f"could not be handled: {type(error).__name__}", clock())
+
+
+def _patience(name: str) -> float:
+    """Return after how many seconds without progress the thread *name* is wedged."""
+    # A sender may wait ten minutes for the reply to a final dot (RFC 5321 4.5.3.2.6); the others never half as long
+    # as systemd's watchdog.
+    return 660 if name.startswith("send ") else 90
 
 
 def imap_account(config: Config, desk: Desk) -> ImapAccount:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from supportd.compose import Incident
 from supportd.core import sla
 from supportd.core.commands import Command, Verb
+from supportd.core.explain import explain
 from supportd.core.hours import CalendarEnds
 from supportd.core.model import Address, Attachment, Deadlines, Event, EventKind, Status, Ticket
 from supportd.db import tickets
@@ -322,7 +323,7 @@ def tell_if_later(post: Post, ticket_id: int, reason: str) -> None:
 
 def explanation(post: Post, ticket: Ticket) -> tuple[str, ...]:
     """Return the deadline of the ticket as lines that a person can follow with a finger on the calendar."""
-    return ()  # PENDING-EXPLAIN
+    return explain(clocks(post, ticket), post.desk.policy, post.desk.hours, post.now)
 
 
 def next_news_at(post: Post) -> datetime:

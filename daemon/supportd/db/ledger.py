@@ -87,6 +87,36 @@ def first_start(connection: Connection, mailbox_id: int, now: datetime) -> datet
     return started
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseHolder:
+    """Who serves a mailbox until when; *fence* counts the take-overs."""
+
+    owner: str | None
+    until: datetime | None
+    fence: int
+
+
+def lease_holder(connection: Connection, mailbox_id: int) -> LeaseHolder:
+    """Return who holds the mailbox's lease; on PostgreSQL its row is locked until the transaction ends."""
+    row = connection.execute(
+        select(mailbox.c.lease_owner, mailbox.c.lease_until, mailbox.c.fence)
+        .where(mailbox.c.id == mailbox_id)
+        .with_for_update()
+    ).one()
+    return LeaseHolder(owner=row.lease_owner, until=row.lease_until, fence=row.fence)
+
+
+def set_lease(
+    connection: Connection, mailbox_id: int, owner: str | None, until: datetime | None, fence: int
+) -> None:
+    """Record who serves the mailbox until when."""
+    connection.execute(
+        update(mailbox)
+        .where(mailbox.c.id == mailbox_id)
+        .values(lease_owner=owner, lease_until=until, fence=fence)
+    )
+
+
 def ensure_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidity: int) -> int:
     """Return the id of this life of *folder*; a new UIDVALIDITY is a new row and nothing old is deleted (S1)."""
     found = connection.execute(
