@@ -11,12 +11,11 @@ AUTOMATIC_REPLY_PREFIXES = frozenset(
     {
         "automatic reply", "auto reply", "auto-reply", "autoreply", "auto response", "auto-response", "autoresponse",
         "autoresponder", "automatic response", "automated reply", "automated response", "out of office autoreply",
-        "out of office reply", "out of office auto reply", "vacation reply",
-        "vacation response", "ooo autoreply", "auto", "automatische antwort",
-        "abwesenheitsnotiz", "abwesenheitsnachricht", "automatisch antwoord", "automatische reactie",
-        "réponse automatique", "réponse automatique d'absence", "message d'absence", "absence du bureau",
-        "respuesta automática", "respuesta automatica", "respuesta de fuera de la oficina", "risposta automatica",
-        "fuori sede", "resposta automática", "resposta automatica", "resposta automàtica",
+        "out of office reply", "out of office auto reply", "vacation reply", "vacation response", "ooo autoreply",
+        "automatische antwort", "abwesenheitsnotiz", "abwesenheitsnachricht", "automatisch antwoord",
+        "automatische reactie", "réponse automatique", "réponse automatique d'absence", "message d'absence",
+        "absence du bureau", "respuesta automática", "respuesta automatica", "respuesta de fuera de la oficina",
+        "risposta automatica", "fuori sede", "resposta automática", "resposta automatica", "resposta automàtica",
         "resposta de ausência temporária", "fora do escritório", "odpowiedź automatyczna", "automatyczna odpowiedź",
         "autoodpowiedź", "automatinis atsakymas", "automatinis atsakas", "răspuns automat", "raspuns automat",
         "automātiska atbilde", "automātiskā atbilde", "automaatne vastus", "automatvastus", "automaattinen vastaus",
@@ -24,17 +23,17 @@ AUTOMATIC_REPLY_PREFIXES = frozenset(
         "automatikus válasz", "automatski odgovor", "samodejni odgovor", "автоматический ответ", "автоответ",
         "автоматична відповідь", "автоматичен отговор", "αυτόματη απάντηση", "otomatik yanıt", "otomatik yanit",
         "përgjigje automatike", "ateb awtomatig", "erantzun automatikoa", "תשובה אוטומטית", "מענה אוטומטי",
-        "رد تلقائي", "الرد التلقائي", "خودکار جواب", "پاسخ خودکار", "स्वचालित उत्तर", "স্বয়ংক্রিয় উত্তর", "自動回覆",
-        "自动回复", "自动答复", "自動返信", "自動応答", "자동 회신", "trả lời tự động", "การตอบกลับอัตโนมัติ",
-        "balasan otomatis",
+        "رد تلقائي", "الرد التلقائي", "خودکار جواب", "پاسخ خودکار", "स्वचालित उत्तर", "স্বয়ংক্রিয় উত্তর",
+        "自動回覆", "自动回复", "自动答复", "自動返信", "自動応答", "자동 회신", "trả lời tự động",
+        "การตอบกลับอัตโนมัติ", "balasan otomatis",
     }
 )  # fmt: skip
 
 # Subjects that a person may write as well; they count only beside proof or an absence in the text.
 ABSENCE_SUBJECTS = (
-    "out of office", "out of the office", "ooo", "away from my mail", "away from the office", "i am away", "vacation",
-    "annual leave", "on leave", "on annual leave", "on holiday", "on vacation", "maternity leave", "paternity leave",
-    "abwesend", "abwesenheit", "urlaub", "im urlaub", "absence", "absent", "en congé", "congés",
+    "auto:", "out of office", "out of the office", "ooo", "away from my mail", "away from the office", "i am away",
+    "vacation", "annual leave", "on leave", "on annual leave", "on holiday", "on vacation", "maternity leave",
+    "paternity leave", "abwesend", "abwesenheit", "urlaub", "im urlaub", "absence", "absent", "en congé", "congés",
     "fuera de la oficina", "ausente", "ausencia", "vacaciones", "poza biurem", "nieobecność", "nieobecnosc", "urlop",
     "nie ma mnie", "atostogos", "atostogauju", "nedarbingumas", "ausência", "ausencia temporária", "férias",
     "de férias", "ausente do", "absenţă", "absență", "concediu", "în concediu", "plecat din birou", "assente",
@@ -42,6 +41,9 @@ ABSENCE_SUBJECTS = (
     "szabadság", "отпуск", "відпустка", "دفتر سے باہر", "چھٹی", "خارج المكتب", "izindeyim", "ofis dışında",
 )  # fmt: skip
 
+ABSENCE_ENDINGS = (
+    "is out of the office", "is out of office", "(out of office)", "is on annual leave", "is away",
+)  # fmt: skip
 ABSENCE_PHRASES = (
     "out of the office", "out of office", "annual leave", "on leave", "maternity leave", "paternity leave",
     "sick leave", "parental leave", "on holiday", "on vacation", "away from my", "away from the office", "away until",
@@ -52,22 +54,47 @@ ABSENCE_PHRASES = (
     "closed for half term", "closed for the", "will respond to your", "respond when", "reply when i",
     "reply on my return", "upon my return", "on my return", "automatic reply", "automated reply",
     "automatic response", "automated response", "auto-reply", "this mailbox is not monitored", "no longer monitored",
-    "nicht im büro", "nicht im haus", "im urlaub", "abwesend", "ausser haus", "ausser haus", "nicht erreichbar",
-    "zurück am", "je suis absent", "actuellement absent", "en congé", "en vacances", "de retour", "absente du",
-    "absent du", "absent jusqu", "fuera de la oficina", "de vacaciones", "estaré ausente", "estoy ausente",
-    "ausente hasta", "de baja", "regresaré", "poza biurem", "na urlopie", "nieobecn", "urlop", "nie ma mnie",
-    "wracam", "powrót", "automatyczna odpowiedź", "atostog", "nesu biure", "nedirbu", "grįšiu", "nebūsiu",
-    "automatinis", "fora do escritório", "de férias", "ausente", "licença", "regresso", "resposta automática",
-    "concediu", "nu sunt la birou", "lipsesc", "plecat", "mă întorc", "revin pe", "mesaj automat", "răspuns automat",
+    "nicht im büro", "nicht im haus", "im urlaub", "abwesend", "ausser haus", "nicht erreichbar", "zurück am",
+    "je suis absent", "actuellement absent", "en congé", "en vacances", "de retour", "absente du", "absent du",
+    "absent jusqu", "fuera de la oficina", "de vacaciones", "estaré ausente", "estoy ausente", "ausente hasta",
+    "de baja", "regresaré", "poza biurem", "na urlopie", "nieobecn", "urlop", "nie ma mnie", "wracam", "powrót",
+    "automatyczna odpowiedź", "atostog", "nesu biure", "nedirbu", "grįšiu", "nebūsiu", "automatinis",
+    "fora do escritório", "de férias", "ausente", "licença", "regresso", "resposta automática", "concediu",
+    "nu sunt la birou", "lipsesc", "plecat", "mă întorc", "revin pe", "mesaj automat", "răspuns automat",
     "fuori ufficio", "fuori sede", "in ferie", "assente", "rientr", "afwezig", "op vakantie", "met verlof",
     "niet aanwezig", "dovolen", "mimo kancelář", "szabadságon", "házon kívül", "отпуск", "вне офиса", "відпуст",
     "поза офісом", "на рабочем месте", "ofiste değil", "yıllık izin", "izindeyim", "λείπω", "εκτόσ γραφείου",
     "دفتر سے باہر", "دفتر میں نہیں", "چھٹی", "خارج المكتب", "إجازة", "אינני במשרד", "בחופשה", "不在办公室", "外出",
-    "休假",
-    "ferie", "fravær", "semester", "borta från", "tillbaka", "poissa", "lomalla", "no longer employed",
-    "i have now left", "prombūtn", "atvaļinājum", "puhkus", "on a course",
+    "休假", "ferie", "fravær", "semester", "borta från", "tillbaka", "poissa", "lomalla", "no longer employed",
+    "i have now left", "will not be reading", "prombūtn", "atvaļinājum", "puhkus", "on a course",
 )  # fmt: skip
 
+# The manners of one who answers everybody in the same words.
+ANSWER_PHRASES = (
+    "thank you for your e", "thank you for your mail", "thank you for your message", "thanks for your e",
+    "thanks for your message", "thank you for contacting", "thanks for contacting", "thank you for getting in touch",
+    "in my absence", "during my absence", "in an emergency", "if your enquiry is urgent", "if your query is urgent",
+    "if your message is urgent", "if your email is urgent", "if it is urgent", "if urgent", "for urgent",
+    "urgent matters", "urgent enquiries", "limited access to", "upon my return", "on my return", "when i return",
+    "as soon as i return", "will respond to your", "will reply to your", "will get back to you",
+    "responding to email", "your email will not be", "in dringenden fällen", "vielen dank für ihre",
+    "en cas d'urgence", "merci pour votre", "en caso de urgencia", "gracias por su", "w pilnych sprawach",
+    "dziękuję za wiadomość", "em caso de urgência", "obrigado pel", "obrigada pel", "pentru urgențe",
+    "vă mulțumesc pentru", "skubiais atvejais", "ačiū už", "in caso di urgenza", "bij spoed",
+)  # fmt: skip
+# A desk confirms; two of these together are no person's words.
+RECEIPT_PHRASES = (
+    "your request has been received", "we have received your", "your enquiry has been received",
+    "your email has been received", "your message has been received", "ticket has been created",
+    "ticket has been logged", "ticket has been opened", "case has been created", "case has been opened",
+    "call has been logged", "has been assigned ticket", "has been assigned the", "your ticket number",
+    "your case number", "your reference number", "your ticket id", "your request id", "this is to acknowledge",
+    "acknowledge receipt", "thank you for contacting", "thank you for your enquiry", "we aim to respond",
+    "we will respond within", "we aim to reply", "a member of our team", "a member of the team", "one of our team",
+    "will be in touch", "will get back to you", "will be reviewed by", "within two working days", "within 24 hours",
+    "within 48 hours", "please quote this", "please quote the", "no need to reply", "you do not need to reply",
+    "track your request", "add further comments", "to add additional comments",
+)  # fmt: skip
 # A person who asks about automatic replies uses their words, but asks.
 REQUEST_PHRASES = (
     "how do i", "how can i", "how do we", "how to", "can you help", "could you help", "please help", "help me",
@@ -76,11 +103,12 @@ REQUEST_PHRASES = (
     "turning off", "switch off", "switch it off", "switching off", "turn on", "turn it on", "switch on", "set up",
     "not working", "isn't working", "doesn't work", "does not work", "isn’t working", "doesn’t work",
     "stopped working", "won't turn", "won't switch", "won't stop", "won’t turn", "won’t switch", "won’t stop",
-    "keeps sending", "still sending", "still on", "still says", "still going", "is stuck", "my outlook",
-    "not being sent", "getting my out of", "getting my auto", "get rid of", "jak wyłączyć", "jak ustawić",
-    "nie działa", "kaip išjungti", "neveikia", "como desligo", "como desativ", "não funciona", "cum opresc",
-    "cum dezactivez", "nu funcționează", "wie kann ich", "funktioniert nicht", "comment désactiver",
-    "ne fonctionne pas", "cómo desactivo", "no funciona",
+    "keeps sending", "still sending", "still on", "still says", "still going", "is stuck", "my outlook", "is broken",
+    "are broken", "not printing", "no sound", "no picture", "log in to", "can't log", "cannot log", "please reset",
+    "please fix", "needs fixing", "not being sent", "getting my out of", "getting my auto", "get rid of",
+    "jak wyłączyć", "jak ustawić", "nie działa", "kaip išjungti", "neveikia", "como desligo", "como desativ",
+    "não funciona", "cum opresc", "cum dezactivez", "nu funcționează", "wie kann ich", "funktioniert nicht",
+    "comment désactiver", "ne fonctionne pas", "cómo desactivo", "no funciona",
 )  # fmt: skip
 
 FORWARD_PREFIXES = (
@@ -98,30 +126,38 @@ BOUNCE_SENDERS = frozenset(
     }
 )  # fmt: skip
 
+POSTMASTERS = ("postmaster", "post_master", "post-master")
 BOUNCE_NAMES = (
-    "mail delivery subsystem", "mail delivery system", "mail delivery service", "system administrator", "postmaster",
-    "mail administrator", "mail system", "microsoft outlook", "internet mail delivery", "mail router",
-    "mailer daemon",
+    "mail deliver system", "mailer-daemon", "mail daemon", "mail delivery subsystem", "mail delivery system",
+    "mail delivery service", "system administrator", "postmaster", "mail administrator", "mail system",
+    "microsoft outlook", "internet mail delivery", "mail router", "mailer daemon",
 )  # fmt: skip
 
 BOUNCE_SUBJECTS = (
-    "undeliverable", "undelivered", "undeliverable mail", "delivery status notification", "mail delivery failed",
-    "mail delivery failure", "mail delivery problem", "mail delivery system", "mail delivery status",
-    "mail system error", "failure notice", "returned mail", "delivery failure", "delivery failed",
-    "delivery has failed", "delivery report", "message status - undeliverable", "message undeliverable",
-    "message delivery failure", "message not delivered", "mail not delivered", "non-delivery", "nondeliverable",
-    "non delivery", "could not send message", "warning: message", "warning: could not send", "delayed mail",
-    "delivery delayed", "mail delivery delayed", "message delayed", "delivery incomplete", "unzustellbar",
-    "nicht zustellbar", "nicht zugestellt", "zustellung fehlgeschlagen", "non remis", "échec de la remise",
-    "non distribuable", "impossible de remettre", "no se puede entregar", "no entregado", "niedostarczon",
-    "niedostarczaln",
-    "nie można dostarczyć", "nie dostarczono", "nepristatyt", "neįteikt", "non recapitabile",
-    "notifica di mancato recapito", "impossibile recapitare", "niet-bezorgbaar", "onbestelbaar", "não entregue",
-    "não é possível entregar", "não foi possível entregar", "nelivrat", "nelivrabil", "imposibil de livrat",
-    "kan inte levereras", "kan ikke leveres", "nedoručiteľn", "nedoručiteln", "недоставлен", "не удается доставить",
+    "email delivery failure", "e-mail delivery failure", "permanent delivery failure", "email could not be delivered",
+    "message could not be delivered", "メッセージを配信できません", "nicht zugestellt:", "zustellung der nachricht",
+    "nie dostarczono wiadomości", "nedoručen", "kézbesíthetetlen", "teslim edilemedi", "無法傳送", "无法投递",
+    "配信不能", "undeliverable", "undelivered", "undeliverable mail", "delivery status notification",
+    "mail delivery failed", "mail delivery failure", "mail delivery problem", "mail delivery system",
+    "mail delivery status", "mail system error", "failure notice", "returned mail", "delivery failure",
+    "delivery failed", "delivery has failed", "delivery report", "message status - undeliverable",
+    "message undeliverable", "message delivery failure", "message not delivered", "mail not delivered",
+    "non-delivery", "nondeliverable", "non delivery", "could not send message", "warning: message",
+    "warning: could not send", "delayed mail", "delivery delayed", "mail delivery delayed", "message delayed",
+    "delivery incomplete", "unzustellbar", "nicht zustellbar", "nicht zugestellt", "zustellung fehlgeschlagen",
+    "non remis", "échec de la remise", "non distribuable", "impossible de remettre", "no se puede entregar",
+    "no entregado", "niedostarczon", "niedostarczaln", "nie można dostarczyć", "nie dostarczono", "nepristatyt",
+    "neįteikt", "non recapitabile", "notifica di mancato recapito", "impossibile recapitare", "niet-bezorgbaar",
+    "onbestelbaar", "não entregue", "não é possível entregar", "não foi possível entregar", "nelivrat", "nelivrabil",
+    "imposibil de livrat", "kan inte levereras", "kan ikke leveres", "nedoručiteľn", "nedoručiteln", "недоставлен",
+    "не удается доставить",
 )  # fmt: skip
 
 BOUNCE_PHRASES = (
+    "there was an error delivering your mail", "requested action not taken", "invalid user address", "unknown user",
+    "had delivery errors", "delivery errors---", "following recipients were affected", "message non-deliverable",
+    "message could not be sent", "has been rejected by the recipient", "dostarczenie wiadomości do tych adresatów",
+    "zustellung an diese empfänger", "échec de la remise", "no se puede entregar", "permanent fatal delivery errors",
     "this is the qmail-send program", "this message was created automatically by mail delivery software",
     "automatically generated delivery status notification", "did not reach some or all of the intended recipients",
     "did not reach the following recipient", "delivery to the following recipient", "unable to deliver your message",
@@ -172,7 +208,8 @@ CHALLENGE_PHRASES = (
     "on my approved sender list", "not on my approved", "added to my allowed sender", "approved senders list",
     "click the link below to be added", "complete this verification", "authenticate yourself as a sender",
     "reply to this message to have your message delivered", "simply reply to this message", "one-time verification",
-    "just this once, click", "verification of the sender",
+    "just this once, click", "verification of the sender", "senders i have approved beforehand",
+    "fill out the short request form",
 )  # fmt: skip
 
 # What an address says that nobody reads, punctuation aside.
@@ -184,12 +221,11 @@ NO_REPLY_WORDS = (
 # Parts of a local part that no person has, wherever they stand in it.
 MACHINE_TOKENS = frozenset(
     {
-        "prtg", "nagios", "icinga", "zabbix", "checkmk", "librenms",
-        "grafana", "solarwinds", "smokeping", "monitis", "uptimerobot", "statuspage", "scanner", "copier",
-        "photocopier", "mfp", "mfd", "bizhub", "synology", "qnap", "diskstation", "veeam", "acronis", "idrac",
-        "unifi", "logwatch", "watchguard", "fortigate", "sophos", "automailer", "autoresponder", "auto-confirm",
-        "mailbot", "robot", "postbot", "notifications", "notification", "alerts", "alerting", "alarms", "monitoring",
-        "msonlineservicesteam", "o365mc",
+        "prtg", "nagios", "icinga", "zabbix", "checkmk", "librenms", "grafana", "solarwinds", "smokeping", "monitis",
+        "uptimerobot", "statuspage", "scanner", "copier", "photocopier", "mfp", "mfd", "bizhub", "synology", "qnap",
+        "diskstation", "veeam", "acronis", "idrac", "unifi", "logwatch", "watchguard", "fortigate", "sophos",
+        "automailer", "autoresponder", "auto-confirm", "mailbot", "robot", "postbot", "notifications", "notification",
+        "alerts", "alerting", "alarms", "monitoring", "msonlineservicesteam", "o365mc",
     }
 )  # fmt: skip
 
@@ -200,11 +236,18 @@ MACHINE_NAMES = frozenset(
         "print", "scan", "scans", "scantoemail", "scantomail", "fax", "alert", "alarm", "monitor", "bot", "www-data",
         "apache", "nginx", "nobody", "mailer", "wordpress", "jenkins", "gitlab", "anacron", "smtp", "snmp", "router",
         "firewall", "switch", "esxi", "vcenter", "cctv", "nvr", "dvr", "door-entry", "hvac", "bms", "notify",
-        "notice", "notices", "status", "dmarc", "reminders", "reminder",
-        "system-alerts", "license", "licensing",
+        "notice", "notices", "status", "dmarc", "reminders", "reminder", "system-alerts", "license", "licensing",
     }
 )  # fmt: skip
 
+# Machines named after what they are and where they stand: ups-comms-room.
+MACHINE_FIRST_NAMES = frozenset(
+    {
+        "ups", "nas", "backup", "cron", "firewall", "printer", "scan", "alert", "alarm", "monitor", "copier", "cctv",
+        "nvr", "bms", "sensor", "envmon", "laserjet", "officejet", "ricoh", "xerox", "kyocera", "konica", "lexmark",
+        "esxi",
+    }
+)  # fmt: skip
 # Names in X-Mailer and User-Agent that only machines write.
 MACHINE_SOFTWARE = frozenset(
     {
@@ -229,6 +272,14 @@ SCAN_SUBJECTS = (
     "attached image from", "[scan]", "document from kyocera",
 )  # fmt: skip
 
+ALERT_SUBJECTS = (
+    "** problem", "** recovery", "*** problem", "*** recovery", "[firing", "[alert]", "[critical]", "[warning]",
+    "[prtg", "[zabbix", "[nagios", "[monitoring", "problem: ", "recovery: ", "critical: ", "cron <", "anacron job",
+    "logwatch for", "output from your job", "smart error", "degradedarray event", "fail event on", "[backup failed]",
+    "[failed] ", "[success] ", "backup job ", "backup report", "backup failed", "ups alert", "ups: ", "apc ups:",
+    "[ups]", "device alert", "event notification from", "toner low", "low toner", "supply alert", "printer alert",
+    "message from apc", "snmp trap",
+)  # fmt: skip
 AUTOMATED_PHRASES = (
     "this is an automated", "this is an automatic", "this is an auto-generated", "this is an auto generated",
     "this is an automatically generated", "this is a system generated", "this is a system-generated",

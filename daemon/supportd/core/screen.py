@@ -25,8 +25,11 @@ from supportd.core.model import AttachmentKind, DeliveryReport, Mail, Screening,
 
 # How much of a text is read for phrases: they stand at its head, and a long mail must not cost more than a usual one.
 HEAD_CHARACTERS = 4_000
-# RFC 5321 6.3 asks for a threshold of at least 100 Received fields; Postfix already refuses more than 50, Exchange 60.
-MOST_HOPS = 100
+# RFC 5321 6.3 lets a relay refuse at 100 Received fields and Postfix refuses at 50, so that no person's mail has more.
+MOST_HOPS = 50
+
+# Exchange writes its system messages from this name, the same in every organisation.
+EXCHANGE_SENDER = "microsoftexchange329e71ec88ae4615bbc36ab6ce41109e"
 
 
 def _no_id_is_ours(_: str) -> bool:
@@ -148,7 +151,10 @@ class _Facts:
         local = self.local.partition("+")[0]
         if any(word.rstrip("0123456789") in phrases.MACHINE_TOKENS for word in _words(local)):
             return True
-        return self.has_no_reply_address or local.rstrip("0123456789-_.") in phrases.MACHINE_NAMES
+        if self.has_no_reply_address or local.rstrip("0123456789-_.") in phrases.MACHINE_NAMES:
+            return True
+        first = local.replace("_", "-").partition("-")[0]
+        return first in phrases.MACHINE_FIRST_NAMES or local.startswith(EXCHANGE_SENDER)
 
 
 def _facts(mail: Mail, settings: Settings) -> _Facts:
@@ -161,8 +167,8 @@ def _facts(mail: Mail, settings: Settings) -> _Facts:
     if not sender:
         # Bounces come from addresses that no grammar accepts: <MAILER-DAEMON>, MAILER-DAEMON (Mail Delivery System).
         raw = fields.get("from", ("",))[0][:1_000]
-        name, _, rest = raw.rpartition("<")
-        sender = (rest.partition(">")[0] or rest).strip().split(" ", 1)[0].casefold()
+        name, bracket, rest = raw.rpartition("<")
+        sender = (rest.partition(">")[0] if bracket else rest.partition("(")[0]).strip().casefold()
         name = name or raw
     return _Facts(
         mail=mail,
@@ -258,8 +264,10 @@ def _is_own_letter_renamed(facts: _Facts) -> bool:
 
 
 def _carries_our_loop_mark(facts: _Facts) -> bool:
-    marked = " ".join(facts.fields.get("x-loop", ())).casefold()
-    return any(address in marked for address in facts.settings.own_addresses)
+    marked = " ".join(facts.fields.get("x-loop", ()))[:1_000].casefold().split()
+    # Unconfigured, the addresses that the mail went to stand for ours.
+    ours = facts.settings.own_addresses or {address.address for address in facts.mail.to}
+    return any(address.strip("<>,") in ours for address in marked)
 
 
 def _has_too_many_hops(facts: _Facts) -> bool:
@@ -295,7 +303,7 @@ def _reads_as_receipt(facts: _Facts) -> bool:
 
 
 def _is_delivery_report(facts: _Facts) -> bool:
-    if _report_type(facts) == "delivery-status":
+    if _report_type(facts) == "delivery-status" or facts.keyword("content-type") == "message/delivery-status":
         return True
     # Virus scanners wrap reports in multipart/mixed, which hides the type but not the report.
     return facts.mail.report is not None and _is_from_the_mail_system(facts) and not facts.is_forward
@@ -311,23 +319,23 @@ def _names_failed_recipients(facts: _Facts) -> bool:
 
 
 def _is_exchange_ndr(facts: _Facts) -> bool:
-    return facts.has("x-ms-exchange-message-is-ndr") or facts.keyword("x-ms-exchange-generated-message-source") == "ndr"
+    return facts.has("x-ms-exchange-message-is-ndr") or (facts.has("x-ms-embedded-report") and not facts.is_forward)
 
 
 def _is_from_mailer_daemon(facts: _Facts) -> bool:
-    return facts.local in phrases.BOUNCE_SENDERS
+    return facts.local in phrases.BOUNCE_SENDERS or (not facts.sender and facts.name in phrases.BOUNCE_SENDERS)
 
 
 def _is_from_the_mail_system(facts: _Facts) -> bool:
-    return (
-        facts.has_null_path
-        or facts.local in ("postmaster", *phrases.BOUNCE_SENDERS)
-        or facts.name in phrases.BOUNCE_NAMES
-    )
+    if facts.has_null_path or facts.name in phrases.BOUNCE_NAMES or facts.local.startswith(EXCHANGE_SENDER):
+        return True
+    return facts.local in phrases.POSTMASTERS or facts.local in phrases.BOUNCE_SENDERS
 
 
 def _reads_as_bounce(facts: _Facts) -> bool:
-    if not _is_from_the_mail_system(facts) or facts.is_forward or facts.subject.startswith(phrases.REPLY_PREFIXES):
+    if not _is_from_the_mail_system(facts) or facts.is_forward:
+        return False
+    if facts.subject.startswith(phrases.REPLY_PREFIXES) and facts.says_a_person_wrote:
         return False
     return facts.subject.startswith(phrases.BOUNCE_SUBJECTS) or _contains(facts.whole, phrases.BOUNCE_PHRASES)
 
@@ -393,25 +401,36 @@ def _is_marked_as_answer(facts: _Facts) -> bool:
 def _is_absence_note(facts: _Facts) -> bool:
     prefix, colon, rest = facts.subject.partition(":")
     is_absent = _contains(facts.head, phrases.ABSENCE_PHRASES)
-    if colon and (
-        prefix in phrases.AUTOMATIC_REPLY_PREFIXES or facts.subject.startswith(("out of office autoreply:",))
-    ):
+    asks = _contains(facts.head, phrases.REQUEST_PHRASES)
+    asks_in_subject = _contains(facts.subject, phrases.REQUEST_PHRASES)
+    is_certain = bool(facts.auto_submitted) or facts.has_null_path
+    if colon and prefix in phrases.AUTOMATIC_REPLY_PREFIXES:
         # Nobody writes "Automatic reply:" by hand, except who asks about it in a mail that answers nothing.
-        return (
-            _is_marked_as_answer(facts) or bool(facts.answers) or is_absent or not facts.asks or _quotes_a_subject(rest)
-        )
-    if not facts.subject.startswith(phrases.ABSENCE_SUBJECTS) and not facts.subject.endswith(
-        ("is out of the office", "is out of the office.")
-    ):
+        is_answer = _is_marked_as_answer(facts) or bool(facts.answers) or _quotes_a_subject(rest)
+        return is_answer or not (asks or (asks_in_subject and not is_absent))
+    if not facts.subject.startswith(phrases.ABSENCE_SUBJECTS) and not _contains(facts.subject, phrases.ABSENCE_ENDINGS):
         return False
-    if _is_marked_as_answer(facts):
-        return True
-    return is_absent and not facts.asks and (bool(facts.answers) or bool(colon))
+    if is_certain:
+        return is_absent or bool(facts.answers)
+    if asks or asks_in_subject or not is_absent:
+        return False
+    # "Annual leave" alone is also what a person writes about; an answer, or the manners of one, must be beside it.
+    is_polite = _contains(facts.head, phrases.ANSWER_PHRASES)
+    return _is_marked_as_answer(facts) or bool(facts.answers) or bool(colon) or is_polite
 
 
 def _quotes_a_subject(rest: str) -> bool:
     """Return whether what follows the prefix is the subject of a letter of ours or an answer to one."""
     return rest.lstrip().startswith(("[", *phrases.REPLY_PREFIXES))
+
+
+def _reads_as_absence_note(facts: _Facts) -> bool:
+    # Without a telling subject only an answer counts, in the manners of responders and without traces of a mail client.
+    is_answer = bool(facts.answers) or facts.subject.startswith(phrases.REPLY_PREFIXES)
+    if not is_answer or facts.is_forward or facts.asks or facts.says_a_person_wrote:
+        return False
+    manners = sum(phrase in facts.head for phrase in phrases.ANSWER_PHRASES)
+    return manners >= 2 and _contains(facts.head[:500], phrases.ABSENCE_PHRASES)
 
 
 def _is_from_the_rules_agent(facts: _Facts) -> bool:
@@ -421,7 +440,8 @@ def _is_from_the_rules_agent(facts: _Facts) -> bool:
 
 
 def _is_generated_answer(facts: _Facts) -> bool:
-    return facts.auto_submitted not in ("", "auto-notified") and facts.answers_another and not facts.is_forward
+    is_answer = facts.answers_another or facts.subject.startswith(phrases.REPLY_PREFIXES)
+    return facts.auto_submitted not in ("", "auto-notified") and is_answer and not facts.is_forward
 
 
 def _is_machine_answer(facts: _Facts) -> bool:
@@ -429,7 +449,10 @@ def _is_machine_answer(facts: _Facts) -> bool:
 
 
 def _reads_as_automatic_answer(facts: _Facts) -> bool:
-    return facts.answers_us and not facts.says_a_person_wrote and facts.head.startswith(phrases.AUTOMATED_PHRASES)
+    if not facts.answers_another or facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote:
+        return False
+    receipts = sum(phrase in facts.head for phrase in phrases.RECEIPT_PHRASES)
+    return receipts >= 2 or facts.head.startswith(phrases.AUTOMATED_PHRASES)
 
 
 def _list_domains(facts: _Facts) -> frozenset[str]:
@@ -447,12 +470,21 @@ def _list_domains(facts: _Facts) -> frozenset[str]:
 
 def _came_through_a_group_of_ours(facts: _Facts) -> bool:
     """Return whether the list is the school's own: then it is a door to support@, not a reason for silence."""
+    return any(_below(domain, home) for domain in _list_domains(facts) for home in _home_domains(facts))
+
+
+def _home_domains(facts: _Facts) -> frozenset[str]:
+    """Return the school's domains as configured, else as the receiving server's own fields tell them."""
     settings = facts.settings
-    homes = settings.staff_domains | {address.rpartition("@")[2] for address in settings.own_addresses}
-    if not homes:
-        # Nothing is configured: a list of the sender's own domain that wrote to an address there is an in-house group.
-        homes = frozenset({facts.domain} & {address.domain for address in (*facts.mail.to, *facts.mail.cc)})
-    return any(_below(domain, home) for domain in _list_domains(facts) for home in homes)
+    configured = settings.staff_domains | {address.rpartition("@")[2] for address in settings.own_addresses}
+    if configured:
+        return configured
+    fields = ("delivered-to", "x-original-to", "envelope-to", "x-delivered-to")
+    delivered = {
+        value.rpartition("@")[2].strip("<> ").casefold() for name in fields for value in facts.fields.get(name, ())
+    }
+    # Without them a list of the sender's own domain that wrote to an address there is an in-house group.
+    return frozenset(delivered - {""}) or frozenset({facts.domain} & {address.domain for address in facts.mail.to})
 
 
 def _is_discussion(facts: _Facts) -> bool:
@@ -525,13 +557,20 @@ def _is_scan(facts: _Facts) -> bool:
     return bool(facts.mail.attachments) and _folded(facts.mail.subject).startswith(phrases.SCAN_SUBJECTS)
 
 
+def _has_alert_subject(facts: _Facts) -> bool:
+    subject = _folded(facts.mail.subject[:1_000])
+    return subject.startswith(phrases.ALERT_SUBJECTS) and not facts.says_a_person_wrote
+
+
 def _says_it_is_automated(facts: _Facts) -> bool:
-    if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote:
+    if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote or facts.asks:
         return False
-    lines = (facts.mail.new_text or facts.mail.text)[-HEAD_CHARACTERS:].splitlines()[-200:]
-    return any(_folded(line).startswith(phrases.AUTOMATED_PHRASES) for line in lines) or facts.head.startswith(
-        phrases.AUTOMATED_PHRASES
-    )
+    if sum(phrase in facts.head for phrase in phrases.RECEIPT_PHRASES) >= 2:
+        return True
+    # Machines say it first or last; in the middle it may be what a person pasted.
+    lines = [line for line in (facts.mail.new_text or facts.mail.text)[-HEAD_CHARACTERS:].splitlines() if line.strip()]
+    edges = (facts.head[:200], *(_folded(line[:500]) for line in lines[-3:]))
+    return any(edge.startswith(phrases.AUTOMATED_PHRASES) for edge in edges) and "?" not in facts.head[:300]
 
 
 def _is_from_our_address(facts: _Facts) -> bool:
@@ -539,7 +578,7 @@ def _is_from_our_address(facts: _Facts) -> bool:
 
 
 def _is_from_a_postmaster(facts: _Facts) -> bool:
-    return facts.local == "postmaster"
+    return facts.local in phrases.POSTMASTERS
 
 
 def _has_null_path(facts: _Facts) -> bool:
@@ -573,7 +612,7 @@ RULES: tuple[Rule, ...] = (
     _screens("own-message-id", "own", _has_own_message_id, "the Message-ID is ours, proved by its HMAC"),
     _screens("own-letter", "own", _is_own_letter_renamed, "an automatic letter from our own address has come back"),
     _screens("x-loop", "loop", _carries_our_loop_mark, "X-Loop says that it has passed our address before"),
-    _screens("too-many-hops", "loop", _has_too_many_hops, "more than 100 Received fields (RFC 5321 6.3)"),
+    _screens("too-many-hops", "loop", _has_too_many_hops, "more than 50 Received fields (RFC 5321 6.3)"),
     _screens("feedback-report", "feedback-report", _is_feedback_report, "a complaint of a mailbox provider (RFC 5965)"),
     _screens(
         "aggregate-report", "feedback-report", _is_aggregate_report, "a DMARC or TLS report (RFC 7489 7.2, RFC 8460)"
@@ -601,6 +640,9 @@ RULES: tuple[Rule, ...] = (
     _screens("auto-replied", "auto-reply", _is_auto_replied, "Auto-Submitted: auto-replied (RFC 3834 5.1)"),
     _screens("auto-reply-field", "auto-reply", _has_auto_reply_field, "a field that only responders write"),
     _screens("absence-note", "out-of-office", _is_absence_note, "reads as an automatic or out-of-office answer"),
+    _screens(
+        "absence-text", "out-of-office", _reads_as_absence_note, "answers in the manners of an out-of-office note"
+    ),
     _screens("rules-agent", "auto-reply", _is_from_the_rules_agent, "the rules agent of Exchange answers"),
     _screens(
         "generated-answer",
@@ -615,7 +657,7 @@ RULES: tuple[Rule, ...] = (
         "automatic-answer",
         "auto-reply",
         _reads_as_automatic_answer,
-        "answers our letter and opens by saying it is automatic",
+        "an answer that says it is automatic, or a receipt",
     ),
     _screens("newsletter", "newsletter", _is_newsletter, "List-Unsubscribe on bulk mail (RFC 2369 3.2, RFC 8058)"),
     _opens(
@@ -631,6 +673,7 @@ RULES: tuple[Rule, ...] = (
     _opens("auto-submitted", "machine-alert", _is_generated, "Auto-Submitted is there and is not no (RFC 3834 5)"),
     _opens("machine-address", "machine-alert", _has_machine_address, "an address that no person has"),
     _opens("machine-software", "machine-alert", _names_machine_software, "written by software of a machine"),
+    _opens("alert-subject", "machine-alert", _has_alert_subject, "the subject has the form of a monitoring system"),
     _opens("scan", "machine-alert", _is_scan, "a copier sends a scan"),
     _opens("automated-text", "machine-alert", _says_it_is_automated, "says of itself that it is automatic"),
     _opens("own-address", "own", _is_from_our_address, "to answer our own address would be a loop"),
