@@ -155,6 +155,14 @@ def _from_problems(mail: Mail, address: str) -> tuple[str, ...]:
     return ()
 
 
+def _is_return_path_odd(mail: Mail) -> bool:
+    """Return whether the sender's MAIL FROM holds more than an address.
+
+    Borders repeat it in their results, and not all of them quote it: with a semicolon in it, it can bring a verdict.
+    """
+    return bool(mail.envelope_from) and not addresses.is_plain(mail.envelope_from or "")
+
+
 def _is_another(word: str, address: str) -> bool:
     """Return whether *word* of a display name reads as an address other than *address*; "Jane @ school" does not."""
     return "@" in word.strip("@") and word.strip("\"'()").lower() != address
@@ -172,6 +180,10 @@ def _level(mail: Mail, address: str, trust: Trust) -> tuple[Level, tuple[str, ..
         verified = f"Exchange vouches for {domain}: the mail never left the tenant"
         aligned = True
     else:
+        if _is_return_path_odd(mail):
+            return Level.UNVERIFIED, (
+                "the Return-Path is not one plain address; it could bring words into the results",
+            )
         fields = tuple(_border_fields(mail, trust))
         problem = _dmarc_problem(fields, domain)
         if problem:
