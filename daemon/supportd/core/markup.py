@@ -116,6 +116,11 @@ class _Writer:
         self._breaks = 2  # line ends written or due since the last text; a page starts without blank lines
         self._due = 0
         self._space_due = False
+        self._gap_cited = 0  # the citation depth of the blank lines that are due
+        self._lines = 0
+        self._row_line: int | None = None  # the line on which the open table row began; None before its first text
+        self._in_row = False
+        self._cell_is_fresh = False  # on the line of its row, without text so far: its first block stays there
         self._link_start = 0
         self.cited = 0
 
@@ -133,17 +138,20 @@ class _Writer:
 
     def verbatim(self, text: str) -> None:
         """Write *text*, a part of one line, with its own white space."""
-        mark = ">" * min(self.cited, _DEPTH_SHOWN) + " " if self.cited else ""
         if self._due:
-            self._pieces.append(("\n" + mark.rstrip()) * (self._due - 1) + "\n")
+            self._pieces.append(("\n" + _mark(self._gap_cited).rstrip()) * (self._due - 1) + "\n")
+            self._lines += 1
             self._line_is_empty = True
         if self._line_is_empty:
-            self._pieces.append(mark)
+            self._pieces.append(_mark(self.cited))
         elif self._space_due:
             self._pieces.append(" ")
         self._pieces.append(text)
+        if self._in_row and self._row_line is None:
+            self._row_line = self._lines
         self._due = self._breaks = 0
-        self._space_due = self._line_is_empty = False
+        self._space_due = self._line_is_empty = self._cell_is_fresh = False
+        self._gap_cited = self.cited
 
     def lines(self, text: str) -> None:
         """Write preformatted *text*, line by line."""
@@ -156,13 +164,15 @@ class _Writer:
     def block(self, breaks: int) -> None:
         """Have what follows begin after at least *breaks* line ends."""
         self._space_due = False
-        if self._breaks < breaks:
+        self._gap_cited = min(self._gap_cited, self.cited)
+        if self._breaks < breaks and not self._cell_is_fresh:
             self._due += breaks - self._breaks
             self._breaks = breaks
 
     def line_break(self) -> None:
         """End the line here, once more if it has ended (``<br>``); at most two blank lines in a row."""
         self._space_due = False
+        self._gap_cited = min(self._gap_cited, self.cited)
         if self._breaks < 3:
             self._due += 1
             self._breaks += 1
@@ -183,16 +193,38 @@ class _Writer:
         """Begin a list item; its text follows on the same line."""
         self.verbatim(bullet)
 
+    def row(self) -> None:
+        """Begin a table row; rows of one line each follow each other without blank lines."""
+        self._cell_is_fresh = False
+        if self._row_line == self._lines:
+            self._due = self._breaks = 1
+        else:
+            self.block(1)
+        self._in_row, self._row_line = True, None
+
     def cell(self) -> None:
-        """Set the next cell of a table row apart."""
-        if not self._breaks:
+        """Begin a table cell: on the line of the row, as long as no cell of it has needed a second line."""
+        if self._row_line == self._lines:
+            self._due = self._breaks = 0
             self._pieces.append("  ")
             self._space_due = False
+            self._cell_is_fresh = True
+        else:
+            self.block(1)
+
+    def end_table(self) -> None:
+        """End a table, and with it the row of a table around it."""
+        self._in_row, self._row_line, self._cell_is_fresh = False, None, False
 
     def text(self) -> str:
         """Return the page."""
         lines = "".join(self._pieces).replace("\xa0", " ").split("\n")
         return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _mark(depth: int) -> str:
+    """Return what stands before a line that is cited *depth* times."""
+    return ">" * min(depth, _DEPTH_SHOWN) + " " if depth else ""
 
 
 def _walk(root: LexborNode, whole: _Writer, own: _Writer | None) -> bool:
@@ -293,6 +325,8 @@ def _enter(writer: _Writer, tag: str, attributes: dict[str, str | None], counter
         writer.open_link()
     elif tag in ("td", "th"):
         writer.cell()
+    elif tag == "tr":
+        writer.row()
     elif tag == "hr":
         writer.block(1)
         writer.words(RULE)
@@ -314,6 +348,8 @@ def _leave(writer: _Writer, tag: str, node: LexborNode, link: str, nested: bool)
     if link:
         writer.close_link(link)
     if tag in _PARAGRAPH:
+        if tag == "table":
+            writer.end_table()
         if tag == "blockquote":
             writer.cited -= writer.cited > 0 and _is_citation(node.attributes)
         writer.block(1 if nested else 2)
