@@ -208,9 +208,9 @@ class _Writer:
             self._due = self._breaks = 0
             self._pieces.append("  ")
             self._space_due = False
-            self._cell_is_fresh = True
         else:
             self.block(1)
+        self._cell_is_fresh = self._row_line in (None, self._lines)
 
     def end_table(self) -> None:
         """End a table, and with it the row of a table around it."""
