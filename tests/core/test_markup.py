@@ -39,7 +39,7 @@ def test_cells_of_word_tables_with_paragraphs_stay_on_their_line() -> None:
 def test_a_cell_of_several_lines_ends_the_line_of_its_row() -> None:
     page = read("<table><tr><td>one<br>two<td>three<tr><td><table><tr><td>a<td>b</table><td>c</table>")
 
-    assert page.text == "one\ntwo\nthree\n\na  b\n\nc"
+    assert page.text == "one\ntwo\nthree\na  b\n\nc"
 
 
 def test_a_link_shows_where_it_leads_unless_its_text_says_so() -> None:
