@@ -21,6 +21,7 @@ from supportd.core.model import Letter
 
 COMPOSER = composer()
 LETTERS = {sample.name: sample.write() for sample in samples.every(COMPOSER, desk.HOURS, desk.POLICY, NOW)}
+# The hostile samples hold {{ 7*191 }}, which is 1337.
 HOSTILE = {name: letter for name, letter in LETTERS.items() if name.endswith("-hostile")}
 SHIPPED = resources.files("supportd.templates")
 
@@ -117,7 +118,7 @@ def test_hostile_words_never_become_markup(name: str) -> None:
 def test_template_syntax_in_a_mail_stays_as_it_was_written(name: str) -> None:
     whole = str(read(HOSTILE[name])["Subject"]) + text_of(HOSTILE[name]) + html_of(HOSTILE[name])
 
-    assert "49" not in re.sub(r"[0-9a-z]{10}@|#[0-9a-f]{6}", "", whole)
+    assert "1337" not in whole
     assert "\u202e" not in whole
     assert "\u2066" not in whole
 
@@ -137,7 +138,7 @@ def test_a_text_partial_that_html_includes_shows_no_words_of_a_stranger() -> Non
 
     for name in included:
         shown = set(re.findall(r"\{\{ ([^}]*) \}\}", SHIPPED.joinpath(name).read_text()))
-        assert all(value.endswith("| when") or value.startswith('"') for value in shown), name
+        assert all(re.search(r'\| when$|^"|^(replies|fixes)\b', value) for value in shown), name
 
 
 # -- templates of the school's own ---------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from supportd import message
+from supportd.chart import Bars, attainment
 from supportd.core import clean
 from supportd.core.commands import HELP
 from supportd.core.hours import Hours
@@ -190,7 +191,6 @@ class Report:
     rows: tuple[ReportRow, ...] = ()
     misses: tuple[Miss, ...] = ()
     open_tickets: int = 0
-    chart: bytes = b""
 
 
 class Composer:
@@ -783,4 +783,15 @@ def _carried(attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
 
 
 def _chart(report: Report | None) -> tuple[Picture, ...]:
-    return (Picture(name="attainment", content=report.chart),) if report is not None and report.chart else ()
+    """Return the picture of *report*, none where nothing was asked of us."""
+    if report is None or not report.rows:
+        return ()
+    bars = [
+        Bars(
+            name=f"{row.level} {clean.line(row.name, 14)}",
+            replies=(row.response_met, row.response_missed),
+            fixes=(row.resolution_met, row.resolution_missed),
+        )
+        for row in report.rows
+    ]
+    return (Picture(name="attainment", content=attainment(bars)),)

@@ -111,8 +111,8 @@ _STRANGE = {
         name="Zoë 🌻 Müller-Łęcka", subject="🖨️🔥 printer?! 👩‍🏫", text="It says 日本語 and then 💥💥💥\n\tZoë"
     ),
     "hostile": _Case(
-        name="<img src=x onerror=alert(1)>\"' {{ 7*7 }}",
-        subject="</title><script>alert(1)</script> {{ 7*7 }} {% raw %} =?utf-8?q?x?= \u202egnp.exe",
+        name="<img src=x onerror=alert(1)>\"' {{ 7*191 }}",
+        subject="</title><script>alert(1)</script> {{ 7*191 }} {% raw %} =?utf-8?q?x?= \u202egnp.exe",
         text="<script>alert(1)</script></div></td></table><style>*{display:none}</style>{{ config }}{% for x in y %}\n"
         '<a href="javascript:alert(1)" onmouseover=alert(1)>x</a> &amp; &lt; \u202e evil \u2066\n.\n..\nFrom me\n-- \n'
         + "A"
