@@ -24,6 +24,8 @@ def _words(value: object) -> object:
 
 
 WordList = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Points = Annotated[tuple[float, ...], Field(min_length=6, max_length=6)]
+Weights = Mapping[str, Points]
 Facets = Mapping[str, tuple[str, ...]]
 
 
@@ -41,6 +43,12 @@ class RowSection(Section):
         return Row(name=self.name, level=self.level, needs=tuple(_choices(cell) for cell in self.needs), unless=unless)
 
 
+class WeightList(Section):
+    """A file that ``severity fit`` wrote: what each facet, and each row of the table, speaks for and against."""
+
+    weights: Weights
+
+
 class KeywordList(Section):
     """A whole keyword file: groups of words, senders, facets with their keywords, and the table."""
 
@@ -51,6 +59,7 @@ class KeywordList(Section):
     vital: WordList = ()
     facets: Facets
     table: tuple[RowSection, ...] = Field(min_length=1)
+    weights: Weights = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _compiles(self) -> KeywordList:
@@ -72,17 +81,20 @@ class KeywordList(Section):
             machines=self.machines,
             team=self.team,
             vital=self.vital,
+            weights=self.weights,
         )
 
 
 class KeywordsSection(Section):
     """What the configuration changes of the shipped list; empty, the shipped list is in force as it stands.
 
-    *file* takes the place of the whole shipped list; *add* and *remove* change single keywords; *rows* stand before the
-    table, and *drop_rows* names rows that no longer decide.
+    *file* takes the place of the whole shipped list, and then weights nothing unless *weights* names a file that
+    ``severity fit`` wrote; *add* and *remove* change single keywords; *rows* stand before the table and decide by
+    themselves, and *drop_rows* names rows that no longer do.
     """
 
     file: Path | None = None
+    weights: Path | None = None
     add: Facets = Field(default_factory=dict)
     remove: Facets = Field(default_factory=dict)
     machines: WordList = ()
@@ -90,7 +102,7 @@ class KeywordsSection(Section):
     rows: tuple[RowSection, ...] = ()
     drop_rows: tuple[str, ...] = ()
 
-    @field_validator("file")
+    @field_validator("file", "weights")
     @classmethod
     def _counts_from_the_folder(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         folder = (info.context or {}).get("folder", Path())
@@ -110,6 +122,7 @@ class KeywordsSection(Section):
             UserError: *file* has problems, each with its line.
         """
         listed = shipped() if self.file is None else document.load(KeywordList, self.file)
+        weights = listed.weights if self.weights is None else document.load(WeightList, self.weights).weights
         facets = {facet: list(keywords) for facet, keywords in listed.facets.items()}
         for facet, keywords in self.remove.items():
             for keyword in keywords:
@@ -131,6 +144,7 @@ class KeywordsSection(Section):
             vital=listed.vital,
             facets={facet: tuple(keywords) for facet, keywords in facets.items()},
             table=(*self.rows, *kept),
+            weights=weights,
         )
 
     def compiled(self, names: Mapping[int, str] = NAMES) -> Keywords:
@@ -140,9 +154,12 @@ class KeywordsSection(Section):
 
 @lru_cache(maxsize=1)
 def shipped() -> KeywordList:
-    """Return the keyword list that ships with the program."""
-    text = resources.files("supportd").joinpath("keywords.yaml").read_text(encoding="utf-8")
-    return document.parse(KeywordList, text, name="keywords.yaml")
+    """Return the keyword list that ships with the program, with its weights."""
+    folder = resources.files("supportd")
+    words = folder.joinpath("keywords.yaml").read_text(encoding="utf-8")
+    listed = document.parse(KeywordList, words, name="keywords.yaml")
+    fitted = folder.joinpath("weights.yaml").read_text(encoding="utf-8")
+    return listed.model_copy(update={"weights": document.parse(WeightList, fitted, name="weights.yaml").weights})
 
 
 def _choices(cell: str) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
-"""Rehearses keywords on past mail: what would move, what was corrected, what looks wrong in a list."""
+"""Rehearses keywords on past mail: what would move, what looks wrong in a list, and how facets should be weighed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from supportd.core.model import LEVELS, Rating
-from supportd.core.severity import READ_CHARACTERS, Keywords, find, rate
+from supportd.core.severity import READ_CHARACTERS, Keywords, decide, find, rate, read, row_facet
 from supportd.core.words import Phrase, Words
 
 
@@ -115,3 +116,57 @@ def lint(keywords: Keywords, past: Iterable[Past] = ()) -> tuple[str, ...]:
             if (facet, keyword) not in used
         )
     return tuple(problems)
+
+
+# Pulls every weight towards nothing: the inverse variance of a weight before any mail is seen.  Values from 0.3 to 3
+# differ by less than one mail in a hundred in cross-validation.
+RIDGE = 3.0
+# Steps of the descent; the loss no longer moves in its fourth place after about two hundred.
+STEPS = 250
+
+
+def facets_of(mail: Past, keywords: Keywords) -> tuple[str, ...]:
+    """Return what is weighed of one mail: its facets, and the row of the table that fits."""
+    reading = read(mail.subject, mail.new_text, mail.sender_address, keywords, automatic=mail.automatic)
+    return (*reading.facets, row_facet(decide(reading.facets, keywords).row))
+
+
+def fit(
+    examples: Sequence[tuple[Collection[str], int]], *, rows: Collection[str] = (), steps: int = STEPS
+) -> dict[str, tuple[float, ...]]:
+    """Return the weights that make the levels of *examples* (facets, level) most likely: facet -> points of levels 1 to 6.
+
+    This is multinomial logistic regression with a ridge penalty, found by accelerated descent; the same examples give
+    the same weights.  *rows* are named although no example may have them, so that they too are weighed.
+    """
+    names = sorted({facet for facets, _ in examples for facet in facets}.union(rows))
+    place = {name: index for index, name in enumerate(names)}
+    rows_of = [([place[facet] for facet in facets], level - 1) for facets, level in examples]
+    weights = [[0.0] * len(LEVELS) for _ in names]
+    ahead = [[0.0] * len(LEVELS) for _ in names]
+    # The steepest the loss can be: a quarter of the squared length of the longest example, for each example, bounded
+    # in practice by the mean; a step that is too long is halved by the ridge's own pull.
+    rate_of_step = 1.0 / (RIDGE + 0.25 * sum(len(facets) for facets, _ in rows_of))
+    momentum = 1.0
+    for _ in range(steps):
+        slopes = [[RIDGE * value for value in line] for line in ahead]
+        for facets, level in rows_of:
+            points = [sum(ahead[facet][index] for facet in facets) for index in range(len(LEVELS))]
+            highest = max(points)
+            powers = [math.exp(point - highest) for point in points]
+            total = sum(powers)
+            errors = [power / total for power in powers]
+            errors[level] -= 1.0
+            for facet in facets:
+                line = slopes[facet]
+                for index, error in enumerate(errors):
+                    line[index] += error
+        following = (1.0 + math.sqrt(1.0 + 4.0 * momentum * momentum)) / 2.0
+        push = (momentum - 1.0) / following
+        for name in range(len(names)):
+            for index in range(len(LEVELS)):
+                moved = ahead[name][index] - rate_of_step * slopes[name][index]
+                ahead[name][index] = moved + push * (moved - weights[name][index])
+                weights[name][index] = moved
+        momentum = following
+    return {name: tuple(round(value, 2) for value in weights[index]) for index, name in enumerate(names)}

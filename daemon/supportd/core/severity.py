@@ -22,6 +22,12 @@ from supportd.core.model import DEFAULT_LEVEL, LEVELS, Evidence, Rating
 from supportd.core.words import Phrase, Words, number_of, phrase_end, slots_of, stem
 
 DEFAULT_ROW = "default"
+# What the rating names as its row where the weights outweigh the table.
+WEIGHED_ROW = "weighed"
+# So many ways to another level are told of each.
+MOVES_TOLD = 4
+# More facets than these are no explanation.
+EVIDENCE_FACETS = 6
 # A call for help fits in this many times over; what is longer is a log that somebody pasted in.
 READ_CHARACTERS = 20_000
 # "The internet in the small building by the gate is down": a state further off than this speaks of something else.
@@ -47,10 +53,11 @@ _NEGATORS = frozenset((
     "hasnt", "hadnt", "aint", "zero", "0",
 ))
 _QUESTION_WORDS = frozenset((
-    "how", "what", "which", "who", "when", "where", "why", "is", "are", "do", "does", "did", "can", "could",
-    "would", "will", "should", "has", "have", "any",
+    "how", "what", "what's", "which", "who", "when", "where", "why", "is", "are", "do", "does", "did", "has", "have",
+    "will", "should", "am",
 ))
-_PERSONAL = frozenset(("i", "we", "my", "our", "me", "us", "thanks", "thank", "hi", "hello", "please", "i'm", "i've"))
+# Only a person writes these, whatever his address is.
+_PERSONAL = frozenset(("i", "my", "me", "thanks", "thank", "hi", "i'm", "i've", "i'd", "i'll", "we've", "we're", "us"))
 _NUMBER_KEYS = frozenset(("#one", "#few", "#many"))
 _SEVERAL_KEYS = frozenset(("#few", "#many"))
 # Places of a school besides its classes.
@@ -58,7 +65,7 @@ _PLACES = frozenset((
     "office", "hall", "nursery", "reception", "library", "staffroom", "kitchen", "suite", "infants", "juniors",
     "gym", "studio", "church", "corridor",
 ))
-_TIES = {"state:down": "lost", "state:ok": "works", "state:slow": "slow"}
+_TIES = {"state:down": "lost", "state:off": "lost", "state:ok": "works", "state:slow": "slow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,7 @@ class Keywords:
     machines: frozenset[str]
     team: frozenset[str]
     vital: frozenset[str]
+    weights: Mapping[str, tuple[float, ...]] = field(repr=False)
     index: Mapping[str, tuple[Phrase, ...]] = field(repr=False)
     phrases: tuple[Phrase, ...] = field(repr=False)
 
@@ -115,6 +123,7 @@ def compile_keywords(
     machines: Collection[str] = (),
     team: Collection[str] = (),
     vital: Collection[str] = (),
+    weights: Mapping[str, Sequence[float]] | None = None,
 ) -> Keywords:
     """Return the compiled form of a keyword list (facet -> keywords) and its table.
 
@@ -151,6 +160,7 @@ def compile_keywords(
         machines=frozenset(word.lower() for word in machines),
         team=frozenset(word.lower() for word in team),
         vital=frozenset(vital),
+        weights={facet: tuple(points) for facet, points in (weights or {}).items()},
         index={key: tuple(found) for key, found in index.items()},
         phrases=tuple(phrases),
     )
@@ -163,35 +173,70 @@ def rate(
 
     *automatic*: screening knows already that a machine wrote it.
     """
-    return _decide(read(subject, new_text, sender_address, keywords, automatic=automatic), keywords)
+    return _rating(read(subject, new_text, sender_address, keywords, automatic=automatic), keywords)
 
 
-def _decide(reading: Reading, keywords: Keywords) -> Rating:
-    row = next((row for row in keywords.rows if _fits(row, reading.facets)), None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What facets come to: the *row* that fits (None: no row), and the *points* of the levels 1 to 6, if weighed."""
+
+    level: int
+    row: Row | None
+    points: tuple[float, ...] = ()
+
+
+def decide(facets: Collection[str], keywords: Keywords) -> Decision:
+    """Return the decision on *facets*: that of the first fitting row, unless the weights know the row and outweigh it."""
+    row = next((row for row in keywords.rows if _fits(row, facets)), None)
     level = row.level if row else DEFAULT_LEVEL
-    facets = _chosen(row, reading.facets) if row else list(reading.facets)
-    chosen = [hit for facet in facets for hit in reading.facets[facet]]
-    seen: dict[tuple[int, int, str], Evidence] = {}
-    for hit in sorted(chosen, key=lambda hit: (hit.start, hit.end, hit.facet)):
-        seen.setdefault((hit.start, hit.end, hit.facet), _evidence(hit, reading.words))
-    lost = [hit.facet.partition(":")[2] for hit in chosen if hit.facet.startswith(("lost:", "slow:"))]
-    return Rating(
-        level=level,
-        name=keywords.names.get(level, str(level)),
-        evidence=tuple(seen.values()),
-        row=row.name if row else DEFAULT_ROW,
-        service=lost[0] if lost else "",
-    )
+    told = keywords.weights.get(row_facet(row))
+    if told is None:
+        return Decision(level=level, row=row)
+    points = list(told)
+    for facet in facets:
+        weights = keywords.weights.get(facet)
+        if weights is not None:
+            for index, weight in enumerate(weights):
+                points[index] += weight
+    return Decision(level=LEVELS[points.index(max(points))], row=row, points=tuple(points))
 
 
-def _fits(row: Row, facets: Mapping[str, tuple[Hit, ...]]) -> bool:
+def row_facet(row: Row | None) -> str:
+    """Return the name under which a row, or the absence of one, is weighed like a facet."""
+    return f"row:{row.name if row else DEFAULT_ROW}"
+
+
+def _fits(row: Row, facets: Collection[str]) -> bool:
     return all(any(facet in facets for facet in need) for need in row.needs) and not any(
         facet in facets for facet in row.unless
     )
 
 
-def _chosen(row: Row, facets: Mapping[str, tuple[Hit, ...]]) -> list[str]:
-    return [facet for need in row.needs for facet in need if facet in facets]
+def _rating(reading: Reading, keywords: Keywords) -> Rating:
+    decision = decide(reading.facets, keywords)
+    row = decision.row
+    facets = [facet for need in row.needs for facet in need if facet in reading.facets] if row else []
+    if row is None or row.level != decision.level:
+        facets = _weightiest(reading.facets, decision.level, keywords) or list(reading.facets)
+    chosen = [hit for facet in facets for hit in reading.facets[facet]]
+    seen: dict[tuple[int, int, str], Evidence] = {}
+    for hit in sorted(chosen, key=lambda hit: (hit.start, hit.end, hit.facet)):
+        seen.setdefault((hit.start, hit.end, hit.facet), _evidence(hit, reading.words))
+    ties = [facet for facet in (*facets, *reading.facets) if facet.startswith(("lost:", "slow:")) and facet != "lost:several"]
+    return Rating(
+        level=decision.level,
+        name=keywords.names.get(decision.level, str(decision.level)),
+        evidence=tuple(seen.values()),
+        row=row.name if row and row.level == decision.level else WEIGHED_ROW if decision.points else DEFAULT_ROW,
+        service=ties[0].partition(":")[2] if ties else "",
+    )
+
+
+def _weightiest(facets: Collection[str], level: int, keywords: Keywords) -> list[str]:
+    """Return the facets that speak for *level*, the strongest first, at most as many as a person reads."""
+    weights = {facet: keywords.weights[facet][level - 1] for facet in facets if facet in keywords.weights}
+    strongest = sorted(weights, key=lambda facet: -weights[facet])
+    return [facet for facet in strongest if weights[facet] > 0][:EVIDENCE_FACETS]
 
 
 def _evidence(hit: Hit, words: Words) -> Evidence:
@@ -268,7 +313,7 @@ def _settle(words: Words, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], tuple[t
                 withdrawn.append((hit, "only planned"))
                 continue
             if _negated(words, hit):
-                opposite = {"state:down": "state:ok", "state:ok": "state:down", "state:slow": "state:ok"}.get(hit.facet)
+                opposite = {"state:down": "state:ok", "state:off": "state:ok", "state:ok": "state:down", "state:slow": "state:ok"}.get(hit.facet)
                 if opposite is None:
                     withdrawn.append((hit, "denied"))
                     continue
@@ -290,7 +335,7 @@ def _without_the_past(
             withdrawn.append((hit, "it came back"))
         elif (
             last is not None
-            and hit.facet in ("state:down", "state:slow")
+            and hit.facet in ("state:down", "state:off", "state:slow")
             and hit.start < last.start
             and not (
                 words.sentences[hit.start] == words.sentences[last.start]
@@ -342,7 +387,7 @@ def _tie(words: Words, hits: Sequence[Hit]) -> Iterable[Hit]:
     for hit in hits:
         if hit.facet in _TIES:
             states.setdefault(words.sentences[hit.start], []).append((hit.start, _TIES[hit.facet], hit))
-            if hit.facet != "state:ok":
+            if hit.facet in ("state:down", "state:slow"):
                 yield Hit(facet="fault", start=hit.start, end=hit.end, keyword=hit.keyword)
     for hit in services:
         missing = _missing(words, hit)
@@ -419,9 +464,7 @@ def _is_machine(part: str, machines: Collection[str]) -> bool:
 
 
 def _reads_like_a_machine(words: Words) -> bool:
-    """Return whether the text is labels with values and nobody in it says "I", "we" or "thanks"."""
-    if not _PERSONAL.isdisjoint(words.words):
-        return False
+    """Return whether the text is mostly labels with values."""
     return sum(1 for _ in _MACHINE_LINE.finditer(words.text)) >= MACHINE_LINES
 
 
@@ -432,7 +475,10 @@ def _sender(words: Words, address: str, keywords: Keywords, automatic: bool) -> 
     local = address.partition("@")[0]
     if address in keywords.team or local in keywords.team:
         facet = "sender:team"
-    elif automatic or any(_is_machine(part, keywords.machines) for part in parts) or _reads_like_a_machine(words):
+    elif automatic or (
+        _PERSONAL.isdisjoint(words.words)
+        and (any(_is_machine(part, keywords.machines) for part in parts) or _reads_like_a_machine(words))
+    ):
         facet = "sender:machine"
     else:
         facet = "sender:person"
@@ -448,22 +494,28 @@ def explain(
 ) -> tuple[str, ...]:
     """Return lines that tell why a mail got its level, and what would have made it a level higher or lower."""
     reading = read(subject, new_text, sender_address, keywords, automatic=automatic)
-    rating = _decide(reading, keywords)
-    lines = [f"level {rating.level}, {rating.name}: {_row_told(rating.row, keywords)}"]
+    decision = decide(reading.facets, keywords)
+    name = keywords.names.get(decision.level, "")
+    lines = [f"level {decision.level}, {name}", f"table: {_row_told(decision.row, keywords)}"]
     if not reading.hits:
-        lines.append("no keyword was found")
+        lines.append("no keyword was found, so it is the default")
+    if decision.points:
+        ranked = sorted(LEVELS, key=lambda level: -decision.points[level - 1])
+        told = ", ".join(f"level {level}: {decision.points[level - 1]:.1f}" for level in ranked[:3])
+        lines.append(f"points: {told}")
     lines.append("found:")
-    width = max((len(facet) for facet in reading.facets), default=0)
-    for facet in sorted(reading.facets):
-        words = dict.fromkeys(_shown(_evidence(hit, reading.words)) for hit in reading.facets[facet])
-        lines.append(f"  {facet:<{width}}  {', '.join(words)}")
+    weighed = [row_facet(decision.row), *sorted(reading.facets)] if decision.points else sorted(reading.facets)
+    width = max(len(facet) for facet in weighed)
+    for facet in weighed:
+        words = dict.fromkeys(_shown(_evidence(hit, reading.words)) for hit in reading.facets.get(facet, ()))
+        points = keywords.weights.get(facet) if decision.points else None
+        counted = f"  {points[decision.level - 1]:+.1f}" if points else "      " if decision.points else ""
+        lines.append(f"  {facet:<{width}}{counted}  {', '.join(words)}".rstrip())
     if reading.withdrawn:
         lines.append("taken back:")
         for hit, reason in reading.withdrawn:
             lines.append(f"  {hit.facet:<{width}}  {_shown(_evidence(hit, reading.words))}: {reason}")
-    for word, levels in (("higher", range(rating.level - 1, 0, -1)), ("lower", range(rating.level + 1, 7))):
-        nearest = _nearest(reading, keywords, rating, levels)
-        lines.append(f"{word}: {nearest}" if nearest else f"{word}: there is no such level")
+    lines.extend(_what_would_move(reading, decision, keywords))
     return tuple(lines)
 
 
@@ -471,35 +523,34 @@ def _shown(evidence: Evidence) -> str:
     return f'"{evidence.words}" ({evidence.field})'
 
 
-def _row_told(name: str, keywords: Keywords) -> str:
-    number = next((number for number, row in enumerate(keywords.rows, start=1) if row.name == name), None)
-    if number is None:
-        return "no row of the table fits, so it is the default"
-    row = keywords.rows[number - 1]
+def _row_told(row: Row | None, keywords: Keywords) -> str:
+    if row is None:
+        return "no row fits, which means the default"
     needs = " and ".join(" or ".join(need) for need in row.needs)
-    return f'row {number} of the table, "{name}" ({needs}{", unless " + " or ".join(row.unless) if row.unless else ""})'
+    unless = f", unless {' or '.join(row.unless)}" if row.unless else ""
+    return f'row {keywords.rows.index(row) + 1}, "{row.name}", means level {row.level} ({needs}{unless})'
 
 
-def _nearest(reading: Reading, keywords: Keywords, rating: Rating, levels: Iterable[int]) -> str:
-    """Return the row of the next level with such rows that lacks least, and what it lacks."""
-    before = len(keywords.rows)
-    for number, row in enumerate(keywords.rows):
-        if row.name == rating.row:
-            before = number
-    for level in levels:
-        options = []
-        for number, row in enumerate(keywords.rows):
-            if row.level != level:
-                continue
-            changes = [f"with {' or '.join(need)}" for need in row.needs if not any(f in reading.facets for f in need)]
-            changes += [f"without {facet}" for facet in row.unless if facet in reading.facets]
-            if number > before:
-                changes.append(f'without what makes "{rating.row}"')
-            options.append((len(changes), number, f'level {level} ("{row.name}") {" and ".join(changes)}'))
-        if options:
-            return min(options)[2]
-        if level == DEFAULT_LEVEL:
-            return f'level {level} (the default) without what makes "{rating.row}"'
-    return ""
+def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -> list[str]:
+    """Return a line each for higher and lower: the changes of one facet that lead to the nearest such level.
 
-
+    Every known facet is tried, added or taken away, and the whole decision taken again: what is told is what happens.
+    """
+    found = set(reading.facets)
+    known = {phrase.facet for phrase in keywords.phrases}.union(*(need for row in keywords.rows for need in row.needs))
+    reached: dict[int, list[str]] = {}
+    for facet in sorted(known | found):
+        changed = found ^ {facet}
+        level = decide(changed, keywords).level
+        if level != decision.level:
+            reached.setdefault(level, []).append(f"{'without' if facet in found else 'with'} {facet}")
+    lines = []
+    for word, levels in (("higher", range(decision.level - 1, 0, -1)), ("lower", range(decision.level + 1, 7))):
+        level = next((level for level in levels if level in reached), 0)
+        if level:
+            lines.append(f"{word}: level {level} {' or '.join(reached[level][:MOVES_TOLD])}")
+        elif levels:
+            lines.append(f"{word}: no single facet more or less would do it")
+        else:
+            lines.append(f"{word}: there is no such level")
+    return lines
