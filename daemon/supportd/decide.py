@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from supportd import failpoint, log, steering
 from supportd.compose import Composer
 from supportd.config import Desk
-from supportd.core import commands, fingerprint, incidents, screen, sender, severity, sla, threads, tokens
+from supportd.core import commands, fingerprint, forwards, incidents, screen, sender, severity, sla, threads, tokens
 from supportd.core.commands import Verb
 from supportd.core.model import (
     Address,
@@ -49,6 +49,8 @@ _log = log.get("decide")
 
 # The second alert of an incident carries the count, after this long.
 _INCIDENT_COUNT_AFTER = timedelta(minutes=3)
+# Technicians who steered a ticket within this hear of each other's commands.
+_LATELY = timedelta(hours=1)
 # A mail whose worker died this often, not by a limit of its own, is kept for a person (reliability.md CR03).
 MOST_ATTEMPTS = 3
 # 1 MB of text is kept searchable; the raw bytes hold the rest (reliability.md 4.2).
@@ -337,7 +339,8 @@ class Decider:
             steering.record(post, ticket, EventKind.LINKED, DAEMON, details={"ticket": linked.reference})
         ticket = steering.load(post, ticket_id)
         incident = self._gather(post, ticket)
-        self._acknowledge(post, arrival, ticket, incident is not None)
+        if not self._pass_on(post, arrival, ticket):
+            self._acknowledge(post, arrival, ticket)
         failpoint.hit("decide.acknowledged")
         if not row.silent:
             self._alert(post, arrival, ticket, incident)
@@ -345,6 +348,41 @@ class Decider:
             verdict=Verdict.TICKET, rule=arrival.screening.rule, reference=reference, level=ticket.level
         )
         return decision, ticket_id
+
+    def _pass_on(self, post: Post, arrival: _Arrival, ticket: Ticket) -> bool:
+        """Give a ticket that a technician passed on to the one who wrote it; return whether that was done.
+
+        He names the requester (``#for``), or the mail holds one original whose author is clear.  With a profile he is
+        proved, and obeyed; under ``none`` he is asked once, and his reply, which carries our token, is the proof.
+        """
+        if not arrival.standing.claims_technician:
+            return False
+        read = commands.read(arrival.mail.new_text, self._vocabulary(arrival.author.address))
+        named = (
+            next((one.value for one in read.commands if one.verb is Verb.FOR), None)
+            if isinstance(read, commands.Read)
+            else None
+        )
+        ours = {*self._desk.technician_addresses, *self._desk.own_addresses, self._desk.it_inbox or ""}
+        found = forwards.original_sender(arrival.mail, ours)
+        requester = Address(address=named) if named else found
+        if requester is None:
+            return False
+        author = steering.actor_of(post, arrival.author)
+        if arrival.standing.level >= Level.TECHNICIAN:
+            steering.hand_to(post, ticket, author, requester.address, name=requester.name)
+            return True
+        asked = f"#for {requester.address}"
+        steering.record(post, ticket, EventKind.ASKED, DAEMON, details={"commands": asked})
+        post.to_technician(
+            "confirmation",
+            f"confirmation:{ticket.reference}",
+            arrival.author.address,
+            lambda envelope: self._composer.confirmation(envelope, commands=(asked,), subject=ticket.subject),
+            ticket=ticket,
+            in_reply_to=arrival.mail.message_id or "",
+        )
+        return False
 
     def _participants(self, arrival: _Arrival) -> list[str]:
         """Return who takes part: the sender and, of a believed one, the staff addresses that he copied in."""
@@ -360,27 +398,18 @@ class Decider:
             ]
         return people
 
-    def _acknowledge(self, post: Post, arrival: _Arrival, ticket: Ticket, is_gathered: bool) -> None:
+    def _acknowledge(self, post: Post, arrival: _Arrival, ticket: Ticket) -> None:
         """Answer the requester at once, unless a machine, an unproved outsider or a silent import wrote."""
         may_answer = (
             arrival.standing.level >= Level.VERIFIED
             and not arrival.screening.automatic
             and not arrival.row.silent
             and ticket.requester.address
-            and not tickets.has_bounced(post.connection, self._mailbox_id, ticket.requester.address)
         )
-        if not may_answer:
-            return
-        incident = steering.incident_view(post, steering.load(post, ticket.id)) if is_gathered else None
-        post.to_requester(
-            "acknowledgement",
-            f"acknowledgement:{ticket.reference}",
-            ticket,
-            lambda envelope: self._composer.acknowledgement(
-                envelope, ticket, incident=incident, outsider=arrival.standing.level < Level.MEMBER
-            ),
-        )
-        steering.promise(post, ticket)
+        if may_answer:
+            steering.acknowledge(
+                post, steering.load(post, ticket.id), outsider=arrival.standing.level < Level.MEMBER
+            )
 
     def _alert(self, post: Post, arrival: _Arrival, ticket: Ticket, incident: int | None) -> None:
         """Tell the technicians: levels 1 to 3 at once, 4 to 6 quietly and while the service is open."""
@@ -505,13 +534,12 @@ class Decider:
 
     def _obey(self, post: Post, arrival: _Arrival, ticket: Ticket, author: Actor) -> Decision:
         """Do what a proved technician asks; one mistake, and nothing is done or relayed."""
-        vocabulary = commands.Vocabulary(
-            levels={name: level for level, name in self._desk.level_names.items()},
-            technicians=tuple(Address(address=one.address, name=one.name) for one in self._desk.technicians),
-            writer=author.address,
-            prefix=self._desk.mailbox.reference,
-        )
+        vocabulary = self._vocabulary(author.address)
         read = commands.read(arrival.mail.new_text, vocabulary)
+        asked = self._confirmed(post, arrival, ticket)
+        if asked and isinstance(read, commands.Read) and not read.commands:
+            # He answers our question: its commands are his, and what he wrote with them goes to nobody.
+            read = commands.read(asked, vocabulary)
         decision = Decision(verdict=Verdict.COMMAND, reference=ticket.reference, level=ticket.level)
         if isinstance(read, commands.Mistake):
             self._answer_mistake(post, arrival, ticket, author, read)
@@ -541,7 +569,50 @@ class Decider:
                 attachments=arrival.mail.attachments,
                 message_id=arrival.row.id,
             )
-        return decision if read.commands else replace(decision, verdict=Verdict.REPLY)
+        if not read.commands:
+            return replace(decision, verdict=Verdict.REPLY)
+        self._tell_colleagues(post, arrival, ticket, author, read)
+        return decision
+
+    def _vocabulary(self, writer: str) -> commands.Vocabulary:
+        return commands.Vocabulary(
+            levels={name: level for level, name in self._desk.level_names.items()},
+            technicians=tuple(Address(address=one.address, name=one.name) for one in self._desk.technicians),
+            writer=writer,
+            prefix=self._desk.mailbox.reference,
+        )
+
+    def _confirmed(self, post: Post, arrival: _Arrival, ticket: Ticket) -> str:
+        """Return the commands of the question that this mail answers, or an empty text."""
+        if not any(own.kind == "confirmation" and own.ticket == ticket.id for own in arrival.clues.own):
+            return ""
+        asked = [one for one in tickets.events(post.connection, ticket.id) if one.kind is EventKind.ASKED]
+        return asked[-1].detail("commands") if asked else ""
+
+    def _tell_colleagues(
+        self, post: Post, arrival: _Arrival, ticket: Ticket, author: Actor, read: commands.Read
+    ) -> None:
+        """Tell other technicians who steered this ticket lately what was done now: two at once must not surprise."""
+        since = post.now - _LATELY
+        lately = {
+            one.by
+            for one in tickets.events(post.connection, ticket.id)
+            if one.at >= since and one.by in self._desk.technician_addresses and one.by != author.address
+        }
+        done = ", ".join(str(command) for command in read.commands)
+        for colleague in sorted(lately):
+            post.to_technician(
+                "notice",
+                f"steered:{arrival.row.id}",
+                colleague,
+                lambda envelope: self._composer.notice(
+                    envelope,
+                    ticket,
+                    title=f"{author.name or author.address} gave {done}",
+                    lines=(f"The ticket is now {ticket.status}, level {ticket.level} {ticket.level_name}.",),
+                ),
+                ticket=ticket,
+            )
 
     def _answer_mistake(
         self, post: Post, arrival: _Arrival, ticket: Ticket, author: Actor, mistake: commands.Mistake
@@ -565,6 +636,10 @@ class Decider:
         )
         tickets.attach(post.connection, ticket.id, number, mail.attachments)
         tickets.add_participants(post.connection, ticket.id, self._participants(arrival))
+        word = threads.requester_word(mail.new_text) if author.address == ticket.requester.address else None
+        if word is not None and ticket.status in steering.LIVE:
+            self._do_as_told(post, ticket, author, word, number)
+            return
         if reopens:
             steering.reopen(post, ticket, author)
         elif ticket.status is Status.WAITING:
@@ -591,6 +666,22 @@ class Decider:
                 ),
                 ticket=ticket,
             )
+
+    def _do_as_told(self, post: Post, ticket: Ticket, author: Actor, word: threads.Word, number: int) -> None:
+        """Do what the requester asks for in one word: "solved" resolves her ticket, "status" tells how it stands."""
+        if word is threads.Word.SOLVED:
+            steering.resolve(post, ticket, author, "")
+            lines: tuple[str, ...] = ("We take it as solved, as you wrote. If it is not, just reply.",)
+        else:
+            lines = steering.standing(post, ticket)
+        post.to_requester(
+            "notice",
+            f"word:{ticket.reference}:{number}",
+            ticket,
+            lambda envelope: self._composer.notice(
+                envelope, ticket, title=f"{ticket.reference}: {word.value}", lines=lines
+            ),
+        )
 
     def _tell_technicians_of_claim(
         self, post: Post, ticket: Ticket, arrival: _Arrival, placement: Append

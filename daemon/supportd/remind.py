@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 
 from supportd import failpoint, log, steering
 from supportd.compose import Composer, Digest, Item, Screened, Undelivered
 from supportd.config import Desk
 from supportd.core import sla
-from supportd.core.hours import CalendarEnds
 from supportd.core.model import EventKind, Status, Ticket
 from supportd.core.sla import Clock, Step
 from supportd.core.tokens import Keys, Role
@@ -61,7 +61,27 @@ class Reminder:
                 failpoint.hit("remind.committing")
             failpoint.hit("remind.committed")
             did = True
+        did = self._remind_of_news(now) or did
         return self._digest(now) or self._heartbeat(now) or did
+
+    def recount_if_changed(self, now: datetime) -> int:
+        """Count live tickets anew when calendar or policy differ from those of the last start; return how many.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        in_force = self._desk.promise_sha256
+        with self._database.write() as connection:
+            name = f"promise:{self._mailbox_id}"
+            before = letters.setting(connection, name)
+            if before == in_force:
+                return 0
+            letters.change_setting(connection, name, in_force)
+            if not before:
+                return 0
+            count = steering.recount_all(self._post(connection, now), "the service calendar has changed")
+        _log.info("recounted", mailbox=self._desk.name, tickets=count)
+        return count
 
     def _post(self, connection: Connection, now: datetime) -> Post:
         return Post(connection, self._desk, self._composer, self._keys, self._mailbox_id, now)
@@ -123,6 +143,36 @@ class Reminder:
             lambda envelope: self._composer.alert(envelope, ticket, incident=incident),
             ticket=ticket,
         )
+
+    def _remind_of_news(self, now: datetime) -> bool:
+        """Tell the technicians that news of an incident are due: its reporters were told by when."""
+        if not self._desk.hours.is_open(now):
+            return False
+        with self._database.read() as connection:
+            due = tickets.news_due(connection, self._mailbox_id, now)
+        for number in due:
+            with self._database.write() as connection:
+                post = self._post(connection, now)
+                members = tickets.of_incident(connection, number, self._desk.level_names)
+                tickets.change_incident(connection, number, news_due=steering.next_news_at(post))
+                if not any(member.status in LIVE for member in members):
+                    tickets.change_incident(connection, number, news_due=None, closed_at=now)
+                    continue
+                first = members[0]
+                for recipient in post.technicians_of(first):
+                    post.to_technician(
+                        "notice",
+                        f"news-due:{number}:{now.isoformat()}",
+                        recipient,
+                        partial(
+                            self._composer.notice,
+                            ticket=first,
+                            title="News is due on this incident",
+                            lines=("Who reported it was told to expect news now.", "Answer with: #status a sentence"),
+                        ),
+                        ticket=first,
+                    )
+        return bool(due)
 
     # -- one ticket ------------------------------------------------------------------------------------------------
 
@@ -203,9 +253,8 @@ class Reminder:
     def _close_if_quiet(self, post: Post, ticket: Ticket) -> None:
         """Close a resolved ticket after the set number of business days without a reply."""
         assert ticket.resolved_at is not None
-        try:
-            closes_at = self._desk.hours.add_business_days(ticket.resolved_at, self._desk.close_after_business_days)
-        except CalendarEnds:
+        closes_at = steering.closes_at(post, ticket.resolved_at)
+        if closes_at is None:
             tickets.change(post.connection, ticket.id, next_check_at=post.now + _LOOK_AGAIN)
             return
         if post.now < closes_at:

@@ -40,6 +40,7 @@ from supportd.lease import RENEW_SECONDS, Lease
 from supportd.outbox import BreakerLimits, Drained, Outbox
 from supportd.parsing import Reader, WorkerDied
 from supportd.remind import Reminder
+from supportd.sent import Sent
 from supportd.smtp import SmtpAccount, SmtpSession
 
 _log = log.get("service")
@@ -53,6 +54,8 @@ _SESSION_LIFE = timedelta(minutes=45)
 # No thread waits longer than this without a sign of life, and the watchdog looks this often.
 _LONGEST_WAIT_SECONDS = 50
 _WATCH_SECONDS = 10
+# The Sent folder is looked at this often; a response counts at its INTERNALDATE, so nothing is lost by waiting.
+_SENT_EVERY = timedelta(minutes=1)
 # Decided together: parsed on the second core while the first decides.
 _DECIDE_AHEAD = 4
 _DECIDE_BATCH = 200
@@ -112,6 +115,20 @@ class Station:
             answers_within=timedelta(minutes=service.config.first_start_answers_minutes), import_since=import_since
         )
         self._session: ImapSession | None = None
+        self.sent = Sent(database, desk, composer, service.keys, self.mailbox_id, service.read_header)
+        self._sent_at: datetime | None = None
+
+    def look_into_sent(self, inbox: Inbox, now: datetime) -> None:
+        """Look for answers past us, once a minute: the folder has no IDLE of its own.
+
+        Raises:
+            Unavailable: the connection is unusable.
+        """
+        if self._session is None or (self._sent_at is not None and now - self._sent_at < _SENT_EVERY):
+            return
+        self._sent_at = now
+        self.sent.look(self._session, now)
+        inbox.open(now)
 
     def open_inbox(self) -> Inbox:
         """Connect to the mailbox and select the watched folder.
@@ -184,6 +201,8 @@ class Service:
         self.keys = Keys(current=newest, previous=older[0] if older else None)
         self.stations = [Station(self, desk, import_since) for desk in config.desks]
         self._reader: Reader | None = None
+        self._reader_lock = threading.Lock()
+        self._reload: Config | None = None
         self._stop = threading.Event()
         self._work = threading.Event()  # something was captured
         self._letters = threading.Event()  # something was queued
@@ -219,10 +238,12 @@ class Service:
                     moved = inbox.file(clock())
                     if not captured and not moved:
                         break
+                station.look_into_sent(inbox, clock())
             finally:
                 station.close_inbox()
         sent = failed = 0
         for station in self.stations:
+            station.reminder.recount_if_changed(clock())
             station.reminder.tick(clock())
             drained = self._drain_patiently(station)
             sent += drained.sent
@@ -263,12 +284,18 @@ class Service:
 
     # -- the daemon -------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; returns within ten seconds of it."""
+    def run(self, read_config: Callable[[], Config]) -> Config | None:
+        """Serve until SIGTERM or SIGINT, and return None within ten seconds of it.
+
+        At SIGHUP *read_config* is called: a configuration with problems is logged and the good one stays in force; a
+        good one ends this service, whole, and is returned for the next.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._reread(read_config))
         for station in self.stations:
             station.outbox.recover()
+            station.reminder.recount_if_changed(clock())
         scheduler = self._scheduler()
         loops: list[tuple[str, Callable[[], None]]] = [("decide", self._decide_loop), ("clock", self._clock_loop)]
         for station in self.stations:
@@ -285,7 +312,8 @@ class Service:
         _log.info("started", mailboxes=len(self.stations), pid=os.getpid())
         notify("READY=1")
         self._watch(names)
-        notify("STOPPING=1")
+        if self._reload is None:
+            notify("STOPPING=1")
         scheduler.shutdown(wait=False)
         for event in (self._work, self._letters, self._decided, self._tick):
             event.set()
@@ -298,6 +326,17 @@ class Service:
         _log.info("stopped")
         if self._failure is not None:
             raise self._failure
+        return self._reload
+
+    def _reread(self, read_config: Callable[[], Config]) -> None:
+        try:
+            self._reload = read_config()
+        except UserError as error:
+            _log.error("configuration refused", problems=error.problems)
+            return
+        notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000))
+        _log.info("configuration reloaded")
+        self._stop.set()
 
     def _watch(self, names: Sequence[str]) -> None:
         """Feed systemd's watchdog while every thread makes progress; a wedged one is left to it (OP10)."""
@@ -393,6 +432,7 @@ class Service:
                 if inbox.capture(clock()):
                     self._work.set()
                 self._file(station, inbox)
+                station.look_into_sent(inbox, clock())
                 if self._stop.is_set():
                     return
                 # A look at least this often, and often enough for the watchdog.
@@ -467,8 +507,6 @@ class Service:
                 self._decide_batch(station, numbers)
 
     def _decide_batch(self, station: Station, numbers: list[int]) -> None:
-        if self._reader is None:
-            self._reader = Reader()
         with self.database.write() as connection:
             station.lease.confirm(connection)
             ledger.count_attempt(connection, numbers)
@@ -489,9 +527,23 @@ class Service:
             self._decided.set()
             self._letters.set()
 
+    def read_header(self, header: bytes, size: int) -> Mail | Unparseable:
+        """Return the Mail that the header block *header* of a message of *size* bytes gives."""
+        try:
+            return self._workers().submit_envelope(header, size).result()
+        except WorkerDied as error:
+            return Unparseable(reason=str(error))
+
     def _submit(self, row: ledger.Row) -> Future[Mail | Unparseable]:
-        assert self._reader is not None
-        return self._reader.submit_envelope(row.data, row.size) if row.oversize else self._reader.submit(row.data)
+        reader = self._workers()
+        return reader.submit_envelope(row.data, row.size) if row.oversize else reader.submit(row.data)
+
+    def _workers(self) -> Reader:
+        """Return the worker processes, started when the first mail wants reading."""
+        with self._reader_lock:
+            if self._reader is None:
+                self._reader = Reader()
+            return self._reader
 
     def _decide_one(self, station: Station, row: ledger.Row, future: Future[Mail | Unparseable]) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from supportd.compose import Incident
 from supportd.core import sla
@@ -51,10 +52,11 @@ def record(
     text: str = "",
     details: Mapping[str, str] | None = None,
     message_id: int | None = None,
+    at: datetime | None = None,
 ) -> int:
-    """Append one event to the ticket and return its number."""
+    """Append one event to the ticket and return its number; it happened at *at*, by default now."""
     told = tuple((details or {}).items())
-    one = Event(kind=kind, at=post.now, by=actor.address, way=actor.way, text=text, details=told)
+    one = Event(kind=kind, at=at or post.now, by=actor.address, way=actor.way, text=text, details=told)
     return tickets.append(post.connection, ticket.id, one, message_id=message_id)
 
 
@@ -88,7 +90,7 @@ def apply(post: Post, ticket: Ticket, command: Command, actor: Actor, *, text: s
         case Verb.FOR:
             hand_to(post, ticket, actor, command.value)
         case Verb.STATUS:
-            record(post, ticket, EventKind.STATUS, actor, text=command.value)
+            announce(post, ticket, actor, command.value)
         case Verb.HELP:
             post.to_technician("help", f"help:{ticket.reference}:{post.now.isoformat()}", actor.address,
                                lambda envelope: post.composer.help(envelope, ticket), ticket=ticket)
@@ -128,6 +130,23 @@ def correct(post: Post, ticket: Ticket, actor: Actor, level: int, *, text: str =
     tickets.change(post.connection, ticket.id, level=level)
     recount(post, ticket.id)
     tell_if_later(post, ticket.id, "we looked at it again and changed how serious we take it to be")
+
+
+def closes_at(post: Post, resolved_at: datetime) -> datetime | None:
+    """Return when a ticket resolved at *resolved_at* closes by itself; None where the calendar ends first."""
+    try:
+        return post.desk.hours.add_business_days(resolved_at, post.desk.close_after_business_days)
+    except CalendarEnds:
+        return None
+
+
+def recount_all(post: Post, reason: str) -> int:
+    """Count every live ticket anew after a change of calendar or policy, correct later promises, return how many."""
+    live = tickets.live(post.connection, post.mailbox_id, post.desk.level_names)
+    for ticket in live:
+        recount(post, ticket.id)
+        tell_if_later(post, ticket.id, reason)
+    return len(live)
 
 
 def wait(post: Post, ticket: Ticket, actor: Actor) -> None:
@@ -182,9 +201,20 @@ def answer(
 
 
 def resolve(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
-    """Resolve the ticket, which meets both clocks; the requester and who takes part are told what was done."""
+    """Resolve the ticket and, with it, every live one of its incident: everyone who reported it is answered at once."""
     if ticket.status in (Status.RESOLVED, Status.CLOSED):
         raise UserError(f"{ticket.reference} is {ticket.status} already")
+    _resolve(post, ticket, actor, text)
+    if ticket.incident is None:
+        return
+    for other in tickets.of_incident(post.connection, ticket.incident, post.desk.level_names):
+        if other.id != ticket.id and other.status in LIVE:
+            _resolve(post, other, actor, text)
+    tickets.change_incident(post.connection, ticket.incident, closed_at=post.now, news_due=None)
+
+
+def _resolve(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
+    """Resolve one ticket, which meets both clocks; the requester and who takes part are told what was done."""
     if ticket.status is Status.WAITING:
         record(post, ticket, EventKind.RESUMED, actor)
     number = record(post, ticket, EventKind.RESOLVED, actor, text=text)
@@ -200,7 +230,9 @@ def resolve(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
             "resolution",
             f"resolution:{ticket.reference}:{number}",
             ticket,
-            lambda envelope: post.composer.resolution(envelope, ticket, text=text, author=actor.name),
+            lambda envelope: post.composer.resolution(
+                envelope, ticket, text=text, author=actor.name, closes_at=closes_at(post, post.now)
+            ),
             recipient=recipient,
             capped=False,
         )
@@ -213,6 +245,14 @@ def close(post: Post, ticket: Ticket, actor: Actor) -> None:
     record(post, ticket, EventKind.CLOSED, actor)
     tickets.change(post.connection, ticket.id, status=Status.CLOSED, closed_at=post.now, waiting_since=None)
     recount(post, ticket.id)
+    if ticket.status is not Status.RESOLVED and not ticket.automatic and ticket.verified:
+        # Who was told that it is solved need not hear that it is closed.
+        post.to_requester(
+            "closing",
+            f"closing:{ticket.reference}:{post.now.isoformat()}",
+            ticket,
+            lambda envelope: post.composer.closing(envelope, ticket),
+        )
 
 
 def reopen(post: Post, ticket: Ticket, actor: Actor, *, text: str = "") -> None:
@@ -252,11 +292,76 @@ def spam(post: Post, ticket: Ticket, actor: Actor) -> None:
     recount(post, ticket.id)
 
 
-def hand_to(post: Post, ticket: Ticket, actor: Actor, address: str) -> None:
-    """Make *address* the requester of the ticket."""
+def hand_to(post: Post, ticket: Ticket, actor: Actor, address: str, *, name: str = "") -> None:
+    """Make *address* the requester of the ticket; one of the school's people is acknowledged as any other."""
+    if address == ticket.requester.address:
+        raise UserError(f"{ticket.reference} is {address}'s already")
     record(post, ticket, EventKind.NOTED, actor, text=f"the requester is {address}, not {ticket.requester.address}")
-    tickets.change(post.connection, ticket.id, requester=address, requester_name="")
+    tickets.change(post.connection, ticket.id, requester=address, requester_name=name)
     tickets.add_participants(post.connection, ticket.id, (address,))
+    handed = load(post, ticket.id)
+    if handed.requester.domain in post.desk.staff_domains:
+        acknowledge(post, handed)
+
+
+def acknowledge(post: Post, ticket: Ticket, *, outsider: bool = False) -> None:
+    """Tell the requester that we have it, and record what she was promised."""
+    if tickets.has_bounced(post.connection, post.mailbox_id, ticket.requester.address):
+        return
+    incident = incident_view(post, ticket)
+    post.to_requester(
+        "acknowledgement",
+        f"acknowledgement:{ticket.reference}",
+        ticket,
+        lambda envelope: post.composer.acknowledgement(envelope, ticket, incident=incident, outsider=outsider),
+    )
+    promise(post, ticket)
+
+
+def announce(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
+    """Publish news: on the ticket's incident, whose reporters all get it, or to the one requester."""
+    record(post, ticket, EventKind.STATUS, actor, text=text)
+    members = [ticket]
+    if ticket.incident is not None:
+        tickets.change_incident(post.connection, ticket.incident, status_text=text, news_due=next_news_at(post))
+        members = tickets.of_incident(post.connection, ticket.incident, post.desk.level_names)
+    for member in members:
+        view = incident_view(post, member) or Incident(
+            service=member.service, reports=1, since=member.received_at, news=text
+        )
+        if member.status in LIVE and not member.automatic and member.verified:
+            post.to_requester(
+                "news",
+                f"news:{member.reference}:{post.now.isoformat()}",
+                member,
+                partial(post.composer.news, ticket=member, incident=view),
+                capped=False,
+            )
+
+
+def split(post: Post, ticket: Ticket, actor: Actor) -> None:
+    """Take the ticket out of its incident."""
+    if ticket.incident is None:
+        raise UserError(f"{ticket.reference} belongs to no incident")
+    record(post, ticket, EventKind.GATHERED, actor, details={"incident": ""})
+    tickets.change(post.connection, ticket.id, incident_id=None)
+
+
+def join(post: Post, ticket: Ticket, actor: Actor, reference: str) -> None:
+    """Gather the ticket under the incident of the ticket *reference*, which opens one when it has none."""
+    other_id = tickets.id_of(post.connection, reference)
+    if other_id is None or other_id == ticket.id:
+        raise UserError(f"there is no other ticket {reference}")
+    other = load(post, other_id)
+    if other.mailbox != ticket.mailbox:
+        raise UserError(f"{reference} belongs to another mailbox")
+    incident = other.incident or tickets.open_incident(
+        post.connection, post.mailbox_id, service=other.service, now=post.now, news_due=next_news_at(post)
+    )
+    for member in (other, ticket):
+        if member.incident != incident:
+            record(post, member, EventKind.GATHERED, actor, details={"incident": str(incident)})
+            tickets.change(post.connection, member.id, incident_id=incident)
 
 
 def clocks(post: Post, ticket: Ticket) -> sla.Clocks:
@@ -285,11 +390,13 @@ def promise(post: Post, ticket: Ticket) -> int:
     """Record what the requester was told: the deadlines in force now."""
     dues = {"response_due": ticket.response_due, "resolution_due": ticket.resolution_due}
     details = {name: at.isoformat() for name, at in dues.items() if at is not None}
+    if ticket.due_reason:
+        details["unknown"] = ticket.due_reason
     return record(post, ticket, EventKind.PROMISED, DAEMON, details=details)
 
 
 def promised(post: Post, ticket: Ticket) -> Deadlines | None:
-    """Return the deadlines that the requester was told last, or None when she was told none."""
+    """Return what the requester was told last (*reason*: that it is not known yet), or None for nothing."""
     told = [one for one in tickets.events(post.connection, ticket.id) if one.kind is EventKind.PROMISED]
     if not told:
         return None
@@ -297,11 +404,12 @@ def promised(post: Post, ticket: Ticket) -> Deadlines | None:
     return Deadlines(
         response_due=datetime.fromisoformat(response) if response else None,
         resolution_due=datetime.fromisoformat(resolution) if resolution else None,
+        reason=told[-1].detail("unknown") or None,
     )
 
 
 def tell_if_later(post: Post, ticket_id: int, reason: str) -> None:
-    """Send the requester one short correction when a deadline that still runs is now later than what we promised."""
+    """Send the requester one correction when a running deadline is later than promised, or is known at last."""
     ticket = load(post, ticket_id)
     told = promised(post, ticket)
     if told is None or ticket.automatic:
@@ -310,7 +418,9 @@ def tell_if_later(post: Post, ticket_id: int, reason: str) -> None:
         (told.response_due, ticket.response_due, ticket.responded_at),
         (told.resolution_due, ticket.resolution_due, ticket.resolved_at),
     )
-    if not any(was is not None and met is None and (due is None or due > was) for was, due, met in pairs):
+    is_later = any(was is not None and met is None and (due is None or due > was) for was, due, met in pairs)
+    is_known_at_last = told.reason is not None and ticket.due_reason is None
+    if not is_later and not is_known_at_last:
         return
     number = promise(post, ticket)
     post.to_requester(
@@ -319,6 +429,23 @@ def tell_if_later(post: Post, ticket_id: int, reason: str) -> None:
         ticket,
         lambda envelope: post.composer.correction(envelope, ticket, promised=told, reason=reason),
     )
+
+
+def standing(post: Post, ticket: Ticket) -> tuple[str, ...]:
+    """Return how the ticket stands, as lines for its requester."""
+    zone = post.desk.hours.zone
+
+    def when(at: datetime) -> str:
+        return at.astimezone(zone).strftime("%A %d %B, %H:%M")
+
+    lines = [f"It is {ticket.status}."]
+    if ticket.responded_at is None and ticket.response_due is not None:
+        lines.append(f"We answer by {when(ticket.response_due)}.")
+    if ticket.resolution_due is not None and ticket.status is not Status.WAITING:
+        lines.append(f"It should be fixed by {when(ticket.resolution_due)}.")
+    if ticket.status is Status.WAITING:
+        lines.append("We are waiting for your answer.")
+    return tuple(lines)
 
 
 def explanation(post: Post, ticket: Ticket) -> tuple[str, ...]:

@@ -161,10 +161,14 @@ def run(context: click.Context, import_since: datetime | None) -> None:
     Example:  supportd -c /etc/supportd/config.yaml run
     """
     from supportd import log
+    from supportd.config import load
     from supportd.service import Service
 
     log.configure(verbose=context.meta.get("verbose", False))
-    Service(context.obj.own_config(), import_since=import_since).run()
+    config: Config | None = context.obj.own_config()
+    path = context.obj.path
+    while config is not None:
+        config = Service(config, import_since=import_since).run(lambda: load(path))
 
 
 @click.command()

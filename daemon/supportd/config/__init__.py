@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -116,6 +117,12 @@ class Desk:
         self.close_after_business_days = config.close_after_business_days
         self.shadow = config.shadow
         self._away = config.away
+
+    @property
+    def promise_sha256(self) -> str:
+        """Return what tells this calendar and policy from any other, so that a change is seen at the next start."""
+        text = f"{self.hours!r} {self.policy!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def deputy_of(self, technician: str, now: datetime) -> str:
         """Return who reads reminders for *technician* today: he himself, or his deputy while he is away."""

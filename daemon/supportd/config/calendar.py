@@ -30,6 +30,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from supportd.config.document import Section
+from supportd.core import clean
 from supportd.core.hours import BankHoliday, Closure, Cover, Hours, Span, Term, Window
 from supportd.errors import UserError
 
@@ -42,7 +43,8 @@ _YEARS = range(1970, 2200)
 # A term calendar is some kilobytes; what is larger is something else.
 _ICS_BYTES = 5_000_000
 _ICS_EVENTS = 500
-_SUB_DAILY = ("SECONDLY", "MINUTELY", "HOURLY")
+# Not SECONDLY, MINUTELY or HOURLY: a term does not, and unrolling them takes for ever.
+_REPEATS = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 _HALF_TERM = re.compile(r"half[\s-]{0,3}term", re.IGNORECASE)
 _TERM = re.compile(r"\bterms?\b", re.IGNORECASE)
 _BEGINS = re.compile(r"\b(?:starts?|begins?|commences?|first day|opens?|start|beginning)\b", re.IGNORECASE)
@@ -384,12 +386,22 @@ def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
         raise ValueError("the calendar file is not an iCalendar file, or is cut short; download it again") from error
     named = [event for event in calendar.walk("VEVENT") if _TERM.search(str(event.get("SUMMARY", "")))]
     for event in named:
+        name = clean.line(str(event.get("SUMMARY", "")), 60)
         if event.errors or "DTSTART" not in event:
-            name = str(event.get("SUMMARY", ""))[:60]
             raise ValueError(f"the calendar file has an event without a readable date ({name}); mend or remove it")
-        rule = event.get("RRULE")
-        if rule and any(str(part).upper() in _SUB_DAILY for part in rule.get("FREQ", [])):
-            raise ValueError("the calendar file has a term that repeats within a day; remove the repetition")
+        if "DTEND" in event and _local_date(event.decoded("DTEND"), zone) < _local_date(event.decoded("DTSTART"), zone):
+            raise ValueError(f"the calendar file has an event that ends before it starts ({name}); mend its dates")
+        if _local_date(event.decoded("DTSTART"), zone).year not in _YEARS:
+            raise ValueError(
+                f"the calendar file has an event outside {_YEARS[0]} to {_YEARS[-1]} ({name}); mend its date"
+            )
+        for rule in _rules(event.get("RRULE")):
+            if any(str(part).upper() not in _REPEATS for part in rule.get("FREQ", [])):
+                raise ValueError(
+                    f"the calendar file has a term that repeats within a day ({name}); remove the repetition"
+                )
+            if any(int(part) < 1 for part in rule.get("INTERVAL", [])):
+                raise ValueError(f"the calendar file has a term that repeats at no interval ({name}); remove it")
     if len(named) > _ICS_EVENTS:
         raise ValueError(f"the calendar file has more than {_ICS_EVENTS} events about terms; export the terms alone")
     if not named:
@@ -408,7 +420,11 @@ def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
         # An end is exclusive (RFC 5545 3.6.1): all-day events name the day after, timed ones may end at midnight.
         before_end = end - (timedelta(microseconds=1) if isinstance(end, datetime) else timedelta(days=1))
         last = _local_date(before_end, zone) if end > first else _local_date(first, zone)
-        yield " ".join(str(event.get("SUMMARY", "")).split()), _local_date(first, zone), last
+        yield clean.line(str(event.get("SUMMARY", "")), 60), _local_date(first, zone), last
+
+
+def _rules(written: Any) -> list[Any]:
+    return written if isinstance(written, list) else [written] if written else []
 
 
 def _local_date(value: date, zone: ZoneInfo) -> date:

@@ -219,6 +219,7 @@ class EventKind(StrEnum):
     FAILED = "failed"  # a letter could not be delivered; details: kind, recipient, reply
     GATHERED = "gathered"  # joined an incident; details: incident
     STATUS = "status"  # #status: public news of the incident
+    ASKED = "asked"  # a question to a technician whose reply is the proof; details: commands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

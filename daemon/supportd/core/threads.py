@@ -146,6 +146,11 @@ def clues(mail: Mail, *, keys: Keys, addresses: Iterable[str], prefix: str) -> C
     )
 
 
+def is_own(message_id: str, keys: Keys) -> bool:
+    """Return whether *message_id* is that of a letter of ours, proved by its HMAC."""
+    return tokens.verify(message_id, keys) is not None
+
+
 def place(
     found: Clues,
     candidates: Iterable[Candidate],

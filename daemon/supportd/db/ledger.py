@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
 
 from supportd.core.model import Verdict
-from supportd.db.schema import epoch, mailbox, message, message_id_index, raw
+from supportd.db.schema import epoch, mailbox, message, message_id_index, raw, sent_item
 
 # Level 1 halves a usual mail at a third of the CPU of the default 6; attachments are compressed already.
 _COMPRESSION = 1
@@ -483,6 +483,23 @@ def newest(connection: Connection) -> int:
 def started_at(connection: Connection, mailbox_id: int) -> datetime | None:
     """Return when the mailbox was first served, or None before that."""
     return connection.execute(select(mailbox.c.started_at).where(mailbox.c.id == mailbox_id)).scalar()
+
+
+def unseen_sent(connection: Connection, epoch_id: int, listed: Sequence[Listed]) -> list[Listed]:
+    """Return those of *listed* in the Sent folder that were not looked at yet."""
+    known = {
+        (row.uid, row.size, row.received_at)
+        for row in connection.execute(select(sent_item).where(sent_item.c.epoch_id == epoch_id))
+    }
+    return [one for one in listed if (one.uid, one.size, one.received_at) not in known]
+
+
+def sent_seen(connection: Connection, epoch_id: int, listed: Iterable[Listed]) -> None:
+    """Record that *listed* in the Sent folder were looked at."""
+    for one in listed:
+        connection.execute(
+            insert(sent_item).values(epoch_id=epoch_id, uid=one.uid, size=one.size, received_at=one.received_at)
+        )
 
 
 def find_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidity: int) -> int | None:

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from supportd.core.model import Letter
-from supportd.db.schema import letter, notice, setting, ticket
+from supportd.db.schema import letter, notice, ticket
+from supportd.db.schema import setting as setting_table
 
 # What the breaker holds back at its first step: everything automatic but the acknowledgement.
 AUTOMATIC_KINDS = ("reminder", "digest", "report", "heartbeat", "alert", "correction", "closing", "health")
@@ -417,30 +418,36 @@ def sent_since(connection: Connection, since: datetime) -> int:
 
 def breaker(connection: Connection) -> str:
     """Return what the circuit breaker holds back: nothing (empty), ``automatic`` or ``all``."""
-    return connection.execute(select(setting.c.value).where(setting.c.name == "breaker")).scalar() or ""
+    return connection.execute(select(setting_table.c.value).where(setting_table.c.name == "breaker")).scalar() or ""
 
 
 def breaker_reset_at(connection: Connection) -> datetime:
     """Return when a person last told the breaker to go on; letters sent before do not count."""
-    value = connection.execute(select(setting.c.value).where(setting.c.name == "breaker-reset")).scalar()
+    value = connection.execute(select(setting_table.c.value).where(setting_table.c.name == "breaker-reset")).scalar()
     return datetime.fromisoformat(value) if value else datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def trip_breaker(connection: Connection, holds: str) -> None:
     """Let the breaker hold back *holds* until a person resumes."""
-    _set(connection, "breaker", holds)
+    change_setting(connection, "breaker", holds)
 
 
 def resume(connection: Connection, now: datetime) -> None:
     """Release the breaker and count anew from *now*."""
-    _set(connection, "breaker", "")
-    _set(connection, "breaker-reset", now.isoformat())
+    change_setting(connection, "breaker", "")
+    change_setting(connection, "breaker-reset", now.isoformat())
 
 
-def _set(connection: Connection, name: str, value: str) -> None:
-    changed = connection.execute(update(setting).where(setting.c.name == name).values(value=value)).rowcount
+def setting(connection: Connection, name: str) -> str:
+    """Return the daemon's own note called *name*, or an empty text."""
+    return connection.execute(select(setting_table.c.value).where(setting_table.c.name == name)).scalar() or ""
+
+
+def change_setting(connection: Connection, name: str, value: str) -> None:
+    """Write the daemon's own note called *name*."""
+    changed = connection.execute(update(setting_table).where(setting_table.c.name == name).values(value=value)).rowcount
     if not changed:
-        connection.execute(insert(setting).values(name=name, value=value))
+        connection.execute(insert(setting_table).values(name=name, value=value))
 
 
 def note(

@@ -147,6 +147,16 @@ raw = Table(
     Column("data", LargeBinary, nullable=False),  # zlib
 )
 
+# What was looked at in the Sent folder: only that, since it is not ours to keep.
+sent_item = Table(
+    "sent_item",
+    metadata,
+    Column("epoch_id", Id, ForeignKey("epoch.id"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("received_at", UTCInstant, primary_key=True),
+)
+
 counter = Table(
     "counter",
     metadata,

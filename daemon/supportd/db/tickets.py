@@ -411,6 +411,17 @@ def of_incident(connection: Connection, number: int, level_names: Mapping[int, s
     return find(connection, level_names, ticket.c.incident_id == number)
 
 
+def news_due(connection: Connection, mailbox_id: int, now: datetime) -> list[int]:
+    """Return the ids of open incidents whose promised news are due at *now*."""
+    return list(
+        connection.execute(
+            select(incident.c.id).where(
+                incident.c.mailbox_id == mailbox_id, incident.c.closed_at.is_(None), incident.c.news_due <= now
+            )
+        ).scalars()
+    )
+
+
 def change_incident(connection: Connection, number: int, **values: Any) -> None:
     """Write *values* into the incident's row."""
     connection.execute(update(incident).where(incident.c.id == number).values(**values))
