@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
@@ -33,12 +34,18 @@ class WorkerDied(Exception):
 
 
 class Reader:
-    """A pool of workers around `core.parse`.  Safe to use from several threads; *close* it when done."""
+    """A pool of workers around *parser*.  Safe to use from several threads; *close* it when done."""
 
-    def __init__(self, workers: int = 2, message_bytes: int = MESSAGE_BYTES) -> None:
+    def __init__(
+        self,
+        workers: int = 2,
+        message_bytes: int = MESSAGE_BYTES,
+        parser: Callable[[bytes], Mail | Unparseable] = parse,
+    ) -> None:
         self.message_bytes = message_bytes
         self.header_bytes = HEADER_BLOCK_BYTES
         self._workers = workers
+        self._parser = parser
         self._lock = threading.Lock()
         self._pool = self._started()
 
@@ -80,13 +87,14 @@ class Reader:
 
     def _schedule(self, data: bytes, oversize_bytes: int) -> Future[Mail | Unparseable]:
         answer: Future[Mail | Unparseable] = Future()
+        arguments = (self._parser, data, oversize_bytes, CPU_SECONDS)
         with self._lock:
             try:
-                task = self._pool.schedule(_read, args=(data, oversize_bytes), timeout=WALL_SECONDS)
+                task = self._pool.schedule(_read, args=arguments, timeout=WALL_SECONDS)
             except (RuntimeError, BrokenProcessPool):  # the pool itself is broken: a new one, once
                 self._pool.stop()  # type: ignore[no-untyped-call]
                 self._pool = self._started()
-                task = self._pool.schedule(_read, args=(data, oversize_bytes), timeout=WALL_SECONDS)
+                task = self._pool.schedule(_read, args=arguments, timeout=WALL_SECONDS)
         task.add_done_callback(lambda done: _translate(done, answer))
         return answer
 
@@ -116,13 +124,17 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold mail
 
 
-def _read(data: bytes, oversize_bytes: int) -> Mail | Unparseable:
+def _read(
+    parser: Callable[[bytes], Mail | Unparseable], data: bytes, oversize_bytes: int, cpu_seconds: int
+) -> Mail | Unparseable:
     """Return what *data* says, within the processor time of one mail (runs in the worker)."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
+    soft = int(used.ru_utime + used.ru_stime) + cpu_seconds  # whole seconds; the part that is lost is the mail's
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
     try:
-        return envelope(data, oversize_bytes) if oversize_bytes else parse(data)
+        return envelope(data, oversize_bytes) if oversize_bytes else parser(data)
+    except MemoryError:
+        return Unparseable(reason="reading it takes more memory than there is for one mail")
     finally:
         # Handing the answer over is not the mail's time: to die then would break the pipe that workers share.
         resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

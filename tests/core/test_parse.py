@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from datetime import UTC, datetime
 
@@ -138,7 +139,9 @@ def test_a_delivery_report_names_the_failed_recipient_and_our_letter() -> None:
 
 
 def test_a_delivery_report_attached_by_a_person_is_not_a_report() -> None:
-    mail = read(multipart(b"\r\nWhat does this mean?", b"Content-Type: message/rfc822\r\n\r\n" + DSN))
+    report = DSN.replace(b"--b", b"--inner").replace(b"boundary=b", b"boundary=inner")
+
+    mail = read(multipart(b"\r\nWhat does this mean?", b"Content-Type: message/rfc822\r\n\r\n" + report))
 
     assert mail.report is None
     assert [item.kind for item in mail.attachments] == [AttachmentKind.MAIL]
@@ -157,9 +160,7 @@ def test_an_attachment_is_kept_with_its_hash_kind_and_content_id() -> None:
 
     assert (inline.name, inline.kind, inline.content_id) == ("attachment.png", AttachmentKind.INLINE, "logo@x")
     assert (inline.content, inline.size) == (b"picture", 7)
-    assert (
-        inline.sha256 == "e0b0bbb1a9d5e0ff2b25f4ee9ca9ef14a2e46dd2ac8f3ddb5a4c6ee1e3ab0b41" or len(inline.sha256) == 64
-    )
+    assert inline.sha256 == hashlib.sha256(b"picture").hexdigest()
     assert attached.kind is AttachmentKind.FILE
 
 
