@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from supportd.errors import UserError
@@ -23,6 +24,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
+
+class _Constructor(RoundTripConstructor):
+    """Leaves dates as they are written: the sections read them, so that a wrong one has its place in an error."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", lambda _constructor, node: node.value)
 
 M = TypeVar("M", bound=Section)
 Location = tuple[int | str, ...]
@@ -76,6 +83,7 @@ def parse(model: type[M], text: str, *, name: str, context: Mapping[str, Any] | 
         UserError: as in :func:`load`.
     """
     yaml = YAML(typ="rt")
+    yaml.Constructor = _Constructor
     try:
         tree = yaml.load(text)
     except MarkedYAMLError as error:
@@ -175,5 +183,8 @@ def _syntax_cure(problem: str) -> str:
     if "cannot start any token" in problem:
         return f"{problem}; put the value in quotes"
     if "mapping values are not allowed here" in problem:
-        return "a second `: ` in one line, or wrong indentation; put the value in quotes or indent by two spaces"
+        return (
+            "a second `: ` in one line, a wrong indentation, or a quote that is not closed above; "
+            "put the value in quotes, or indent by two spaces"
+        )
     return f"not YAML here: {problem}; check indentation, quotes and brackets"
