@@ -9,8 +9,17 @@ from __future__ import annotations
 # What Outlook and Exchange put before the subject of an automatic reply, by the language of the mailbox.
 AUTOMATIC_REPLY_PREFIXES = frozenset(
     {
-        "automatic reply", "auto reply", "auto-reply", "autoreply", "auto response", "auto-response", "autoresponse",
-        "autoresponder", "automatic response", "automated reply", "automated response", "out of office autoreply",
+        "ārpus biroja atrašanās automātiska atbilde", "automatische antwort bei abwesenheit",
+        "réponse automatique d'absence du bureau", "respuesta automática de fuera de la oficina",
+        "automatisch antwoord bij afwezigheid", "afwezigheidsbericht", "resposta automática de ausência temporária",
+        "resposta automática de ausência do escritório", "automatiskt frånvaromeddelande", "frånvaromeddelande",
+        "autosvar ved fravær", "fraværsassistent", "autoodpowiedź na nieobecność", "nieobecność w biurze",
+        "risposta automatica fuori sede", "risposta fuori sede", "mimo kancelář",
+        "automatická odpověď v nepřítomnosti", "poissaoloviesti", "automaattinen vastaus poissaolosta", "házon kívül",
+        "out of the office auto reply", "out of office automatic reply", "away message",
+        "automatic out of office reply", "automatic out of office response", "automatic reply", "auto reply",
+        "auto-reply", "autoreply", "auto response", "auto-response", "autoresponse", "autoresponder",
+        "automatic response", "automated reply", "automated response", "out of office autoreply",
         "out of office reply", "out of office auto reply", "vacation reply", "vacation response", "ooo autoreply",
         "automatische antwort", "abwesenheitsnotiz", "abwesenheitsnachricht", "automatisch antwoord",
         "automatische reactie", "réponse automatique", "réponse automatique d'absence", "message d'absence",
@@ -82,18 +91,21 @@ ANSWER_PHRASES = (
     "dziękuję za wiadomość", "em caso de urgência", "obrigado pel", "obrigada pel", "pentru urgențe",
     "vă mulțumesc pentru", "skubiais atvejais", "ačiū už", "in caso di urgenza", "bij spoed",
 )  # fmt: skip
-# A desk confirms; two of these together are no person's words.
+# A desk confirms in one of these, and adds its manners.
 RECEIPT_PHRASES = (
     "your request has been received", "we have received your", "your enquiry has been received",
     "your email has been received", "your message has been received", "ticket has been created",
     "ticket has been logged", "ticket has been opened", "case has been created", "case has been opened",
-    "call has been logged", "has been assigned ticket", "has been assigned the", "your ticket number",
-    "your case number", "your reference number", "your ticket id", "your request id", "this is to acknowledge",
-    "acknowledge receipt", "thank you for contacting", "thank you for your enquiry", "we aim to respond",
-    "we will respond within", "we aim to reply", "a member of our team", "a member of the team", "one of our team",
-    "will be in touch", "will get back to you", "will be reviewed by", "within two working days", "within 24 hours",
-    "within 48 hours", "please quote this", "please quote the", "no need to reply", "you do not need to reply",
-    "track your request", "add further comments", "to add additional comments",
+    "call has been logged", "request has been logged", "has been assigned ticket", "has been assigned the",
+    "your ticket number", "your case number", "your reference number is", "your ticket id", "your request id",
+    "this is to acknowledge", "acknowledge receipt", "will be reviewed by our", "track your request",
+)  # fmt: skip
+RECEIPT_MANNERS = (
+    "thank you for contacting", "thank you for your enquiry", "we aim to respond", "we will respond within",
+    "we aim to reply", "a member of our team", "a member of the team", "one of our team", "will be in touch",
+    "will get back to you", "within two working days", "within 24 hours", "within 48 hours", "please quote this",
+    "please quote the", "no need to reply", "you do not need to reply", "add further comments",
+    "to add additional comments", "please keep the subject",
 )  # fmt: skip
 # A person who asks about automatic replies uses their words, but asks.
 REQUEST_PHRASES = (
@@ -134,13 +146,14 @@ BOUNCE_NAMES = (
 )  # fmt: skip
 
 BOUNCE_SUBJECTS = (
-    "email delivery failure", "e-mail delivery failure", "permanent delivery failure", "email could not be delivered",
-    "message could not be delivered", "メッセージを配信できません", "nicht zugestellt:", "zustellung der nachricht",
-    "nie dostarczono wiadomości", "nedoručen", "kézbesíthetetlen", "teslim edilemedi", "無法傳送", "无法投递",
-    "配信不能", "undeliverable", "undelivered", "undeliverable mail", "delivery status notification",
-    "mail delivery failed", "mail delivery failure", "mail delivery problem", "mail delivery system",
-    "mail delivery status", "mail system error", "failure notice", "returned mail", "delivery failure",
-    "delivery failed", "delivery has failed", "delivery report", "message status - undeliverable",
+    "mail could not be delivered", "mail delivery warning", "mail error", "returned to sender",
+    "automatically rejected mail", "email delivery failure", "e-mail delivery failure", "permanent delivery failure",
+    "email could not be delivered", "message could not be delivered", "メッセージを配信できません",
+    "nicht zugestellt:", "zustellung der nachricht", "nie dostarczono wiadomości", "nedoručen", "kézbesíthetetlen",
+    "teslim edilemedi", "無法傳送", "无法投递", "配信不能", "undeliverable", "undelivered", "undeliverable mail",
+    "delivery status notification", "mail delivery failed", "mail delivery failure", "mail delivery problem",
+    "mail delivery system", "mail delivery status", "mail system error", "failure notice", "returned mail",
+    "delivery failure", "delivery failed", "delivery has failed", "delivery report", "message status - undeliverable",
     "message undeliverable", "message delivery failure", "message not delivered", "mail not delivered",
     "non-delivery", "nondeliverable", "non delivery", "could not send message", "warning: message",
     "warning: could not send", "delayed mail", "delivery delayed", "mail delivery delayed", "message delayed",
@@ -154,9 +167,12 @@ BOUNCE_SUBJECTS = (
 )  # fmt: skip
 
 BOUNCE_PHRASES = (
-    "there was an error delivering your mail", "requested action not taken", "invalid user address", "unknown user",
-    "had delivery errors", "delivery errors---", "following recipients were affected", "message non-deliverable",
-    "message could not be sent", "has been rejected by the recipient", "dostarczenie wiadomości do tych adresatów",
+    "has been postponed due to", "could not deliver message to", "unable to deliver your mail",
+    "cannot be delivered to the following", "following mail could not be delivered", "failed recipients",
+    "pas pu etre delivre", "there was an error delivering your mail", "requested action not taken",
+    "invalid user address", "unknown user", "had delivery errors", "delivery errors---",
+    "following recipients were affected", "message non-deliverable", "message could not be sent",
+    "has been rejected by the recipient", "dostarczenie wiadomości do tych adresatów",
     "zustellung an diese empfänger", "échec de la remise", "no se puede entregar", "permanent fatal delivery errors",
     "this is the qmail-send program", "this message was created automatically by mail delivery software",
     "automatically generated delivery status notification", "did not reach some or all of the intended recipients",
@@ -175,6 +191,11 @@ BOUNCE_PHRASES = (
     "non è stato possibile recapitare",
 )  # fmt: skip
 
+# What stands before the letter that came back: what follows was written by us.
+RETURNED_LETTER_BEGINS = (
+    "original message", "returned message", "returned mail", "message headers follow", "copy of the message",
+    "below this line", "message text follows", "header and top", "undelivered message",
+)  # fmt: skip
 ACCEPTED_SUBJECTS = (
     "accepted", "declined", "tentative", "tentatively accepted", "new time proposed", "zugesagt", "abgelehnt",
     "mit vorbehalt", "accepté", "refusé", "provisoire", "aceptada", "aceptado", "rechazada", "provisional",
@@ -201,6 +222,7 @@ CHALLENGE_DOMAINS = frozenset(
     }
 )  # fmt: skip
 
+CHALLENGE_FIELDS = ("x-tmda-confirm", "x-challenge", "x-boxtrapper")
 CHALLENGE_PHRASES = (
     "please confirm your message", "confirm your message", "verify that you are a human", "verify you are human",
     "your message is being held", "your message has been held", "your message is awaiting",

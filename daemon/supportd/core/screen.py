@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from supportd.core import phrases
-from supportd.core.model import AttachmentKind, DeliveryReport, Mail, Screening, Verdict
+from supportd.core.model import Attachment, AttachmentKind, DeliveryReport, Mail, Screening, Verdict
 
 # How much of a text is read for phrases: they stand at its head, and a long mail must not cost more than a usual one.
 HEAD_CHARACTERS = 4_000
@@ -75,6 +75,11 @@ class _Facts:
         """Return the keyword that opens the field, comments and parameters dropped (RFC 3834 5.2), or nothing."""
         values = self.fields.get(name, ())
         return _keyword(values[0]) if values else ""
+
+    @property
+    def content_type(self) -> str:
+        """Return the Content-Type field with its parameters, or the type alone."""
+        return (self.fields.get("content-type") or (self.mail.content_type,))[0]
 
     @property
     def local(self) -> str:
@@ -198,17 +203,25 @@ def _bare_subject(subject: str) -> str:
     return bare
 
 
+def _unaccented(text: str) -> str:
+    """Return *text* without its accents: old servers drop them."""
+    return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+
+
 def _keyword(value: str) -> str:
     """Return the first word of a field in lower case, comments in parentheses and parameters dropped."""
-    depth, plain = 0, []
-    for char in value[:1_000]:
-        if char == "(":
-            depth += 1
-        elif char == ")":
-            depth = max(0, depth - 1)
-        elif depth == 0:
-            plain.append(char)
-    words = "".join(plain).replace(";", " ").replace(",", " ").split()
+    value = value[:1_000]
+    if "(" in value:
+        depth, plain = 0, []
+        for char in value:
+            if char == "(":
+                depth += 1
+            elif char == ")":
+                depth = max(0, depth - 1)
+            elif depth == 0:
+                plain.append(char)
+        value = "".join(plain)
+    words = value.replace(";", " ").replace(",", " ").split(maxsplit=1)
     return words[0].strip("\"'").casefold() if words else ""
 
 
@@ -226,8 +239,8 @@ def _words(text: str) -> list[str]:
     return "".join(char if char.isalnum() else " " for char in text.casefold()).split()
 
 
-def _contains(text: str, phrases: Iterable[str]) -> bool:
-    return any(phrase in text for phrase in phrases)
+def _contains(text: str, words: Iterable[str]) -> bool:
+    return any(word in text for word in words)
 
 
 def _id_domain(message_id: str) -> str:
@@ -251,6 +264,9 @@ def _below(domain: str, entry: str) -> bool:
     return "@" not in entry and (domain == entry or domain.endswith("." + entry))
 
 
+_AUTOMATIC_REPLY_PREFIXES = frozenset(_unaccented(prefix) for prefix in phrases.AUTOMATIC_REPLY_PREFIXES)
+
+
 # -- The predicates, in the order of the rules -------------------------------------------------------------------------
 
 
@@ -259,15 +275,23 @@ def _has_own_message_id(facts: _Facts) -> bool:
 
 
 def _is_own_letter_renamed(facts: _Facts) -> bool:
-    # Some relays give a letter a new Message-ID; what it answers, and that it is automatic, stay.
-    return facts.sender in facts.settings.own_addresses and (facts.auto_submitted != "" or facts.answers_us)
+    # Some relays give a letter a new Message-ID; that it is automatic stays.  Without that mark it may be a person:
+    # a colleague in the shared mailbox, or anybody whose From a group has rewritten to its own.
+    return facts.sender in facts.settings.own_addresses and facts.auto_submitted != ""
 
 
 def _carries_our_loop_mark(facts: _Facts) -> bool:
+    # A list that stands for support@ writes X-Loop too, so that the mark must be on an answer.
     marked = " ".join(facts.fields.get("x-loop", ()))[:1_000].casefold().split()
-    # Unconfigured, the addresses that the mail went to stand for ours.
-    ours = facts.settings.own_addresses or {address.address for address in facts.mail.to}
-    return any(address.strip("<>,") in ours for address in marked)
+    ours = facts.settings.own_addresses or frozenset(_delivered_to(facts))
+    is_answer = facts.answers_us or _is_marked_as_answer(facts)
+    return is_answer and not facts.has("list-id") and any(address.strip("<>,") in ours for address in marked)
+
+
+def _delivered_to(facts: _Facts) -> list[str]:
+    """Return the addresses that the receiving server itself says it delivered to."""
+    fields = ("delivered-to", "x-original-to", "envelope-to", "x-delivered-to")
+    return [value.strip("<> ").casefold() for name in fields for value in facts.fields.get(name, ()) if "@" in value]
 
 
 def _has_too_many_hops(facts: _Facts) -> bool:
@@ -276,7 +300,7 @@ def _has_too_many_hops(facts: _Facts) -> bool:
 
 def _report_type(facts: _Facts) -> str:
     """Return the report-type of a multipart/report (RFC 6522 3), or nothing."""
-    value = (facts.fields.get("content-type") or (facts.mail.content_type,))[0]
+    value = facts.content_type
     return _parameter(value, "report-type") if _keyword(value) == "multipart/report" else ""
 
 
@@ -333,35 +357,42 @@ def _is_from_the_mail_system(facts: _Facts) -> bool:
 
 
 def _reads_as_bounce(facts: _Facts) -> bool:
-    if not _is_from_the_mail_system(facts) or facts.is_forward:
+    if facts.is_forward or (facts.subject.startswith(phrases.REPLY_PREFIXES) and facts.says_a_person_wrote):
         return False
-    if facts.subject.startswith(phrases.REPLY_PREFIXES) and facts.says_a_person_wrote:
-        return False
-    return facts.subject.startswith(phrases.BOUNCE_SUBJECTS) or _contains(facts.whole, phrases.BOUNCE_PHRASES)
+    by_subject = facts.subject.startswith(phrases.BOUNCE_SUBJECTS)
+    if _is_from_the_mail_system(facts) and not facts.has_null_path:
+        return by_subject or _contains(facts.whole, phrases.BOUNCE_PHRASES)
+    # Rules of Exchange forward people's mail with a null path, and gateways bounce under names of their own: then the
+    # first words must tell, before any question; without the null path the subject too.
+    beginning = facts.whole[:600]
+    by_text = _contains(beginning, phrases.BOUNCE_PHRASES) and "?" not in beginning and not facts.asks
+    if facts.has_null_path:
+        return by_subject or by_text
+    return by_subject and by_text and not facts.is_from_staff and not facts.says_a_person_wrote
 
 
 def _is_challenge(facts: _Facts) -> bool:
-    if facts.is_forward:
+    if facts.is_forward or not _contains(f"{facts.subject}\n{facts.head}", phrases.CHALLENGE_PHRASES):
         return False
     if any(_below(facts.domain, domain) for domain in phrases.CHALLENGE_DOMAINS):
-        return _contains(facts.head, phrases.CHALLENGE_PHRASES) or _contains(facts.subject, phrases.CHALLENGE_PHRASES)
-    is_answer = (
-        bool(facts.auto_submitted) or facts.has_null_path or facts.has("x-tmda-confirm", "x-challenge", "x-boxtrapper")
-    )
-    is_answer = is_answer or any("confirm" in address.address for address in facts.mail.reply_to)
-    return is_answer and (
-        _contains(facts.head, phrases.CHALLENGE_PHRASES) or _contains(facts.subject, phrases.CHALLENGE_PHRASES)
-    )
+        return True
+    is_marked = bool(facts.auto_submitted) or facts.has_null_path or facts.has(*phrases.CHALLENGE_FIELDS)
+    return is_marked or any("confirm" in address.address for address in facts.mail.reply_to)
+
+
+def _calendars(facts: _Facts) -> list[Attachment]:
+    return [
+        part for part in facts.mail.attachments if part.kind is AttachmentKind.CALENDAR or part.type == "text/calendar"
+    ]
 
 
 def _is_calendar_reply(facts: _Facts) -> bool:
-    value = (facts.fields.get("content-type") or (facts.mail.content_type,))[0]
+    if facts.is_forward:
+        return False
+    value = facts.content_type
     if _keyword(value) == "text/calendar" and _parameter(value, "method") == "reply":
         return True
-    calendars = (
-        part for part in facts.mail.attachments if part.kind is AttachmentKind.CALENDAR or part.type == "text/calendar"
-    )
-    return any(b"method:reply" in part.content[:20_000].lower() for part in calendars)
+    return any(b"method:reply" in part.content[:20_000].lower() for part in _calendars(facts))
 
 
 def _reads_as_calendar_reply(facts: _Facts) -> bool:
@@ -395,28 +426,41 @@ def _has_auto_reply_field(facts: _Facts) -> bool:
 def _is_marked_as_answer(facts: _Facts) -> bool:
     """Return whether headers say that a responder may have written: no proof alone, proof beside the right words."""
     marks = facts.has("x-auto-response-suppress", "x-fc-machinegenerated", "x-ms-exchange-generated-message-source")
-    return marks or facts.has_null_path or bool(facts.auto_submitted) or facts.precedence in ("bulk", "junk", "list")
+    return marks or facts.has_null_path or bool(facts.auto_submitted) or facts.precedence in ("bulk", "junk")
 
 
 def _is_absence_note(facts: _Facts) -> bool:
     prefix, colon, rest = facts.subject.partition(":")
+    is_prefixed = bool(colon) and _unaccented(prefix) in _AUTOMATIC_REPLY_PREFIXES
+    is_topical = _stands_before_the_topic(facts, prefix)
+    is_telling = facts.subject.startswith(phrases.ABSENCE_SUBJECTS) or _contains(facts.subject, phrases.ABSENCE_ENDINGS)
+    if not (is_prefixed or is_topical or is_telling):
+        return False
     is_absent = _contains(facts.head, phrases.ABSENCE_PHRASES)
     asks = _contains(facts.head, phrases.REQUEST_PHRASES)
     asks_in_subject = _contains(facts.subject, phrases.REQUEST_PHRASES)
-    is_certain = bool(facts.auto_submitted) or facts.has_null_path
-    if colon and prefix in phrases.AUTOMATIC_REPLY_PREFIXES:
+    if is_prefixed:
         # Nobody writes "Automatic reply:" by hand, except who asks about it in a mail that answers nothing.
         is_answer = _is_marked_as_answer(facts) or bool(facts.answers) or _quotes_a_subject(rest)
         return is_answer or not (asks or (asks_in_subject and not is_absent))
-    if not facts.subject.startswith(phrases.ABSENCE_SUBJECTS) and not _contains(facts.subject, phrases.ABSENCE_ENDINGS):
-        return False
-    if is_certain:
+    if is_topical:
+        return is_absent and not asks
+    if facts.auto_submitted or facts.has_null_path:
         return is_absent or bool(facts.answers)
     if asks or asks_in_subject or not is_absent:
         return False
     # "Annual leave" alone is also what a person writes about; an answer, or the manners of one, must be beside it.
     is_polite = _contains(facts.head, phrases.ANSWER_PHRASES)
     return _is_marked_as_answer(facts) or bool(facts.answers) or bool(colon) or is_polite
+
+
+def _stands_before_the_topic(facts: _Facts, prefix: str) -> bool:
+    """Return whether Outlook put *prefix*, in whatever language, before the topic of the mail that it answers.
+
+    Answers and forwards of people have short prefixes there (Re, Antw, Odp); a meeting's change has a calendar part.
+    """
+    topic = _bare_subject((facts.fields.get("thread-topic") or ("",))[0])
+    return len(prefix) >= 8 and bool(topic) and facts.subject == f"{prefix}: {topic}" and not _calendars(facts)
 
 
 def _quotes_a_subject(rest: str) -> bool:
@@ -451,8 +495,13 @@ def _is_machine_answer(facts: _Facts) -> bool:
 def _reads_as_automatic_answer(facts: _Facts) -> bool:
     if not facts.answers_another or facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote:
         return False
+    return _confirms_receipt(facts) or facts.head.startswith(phrases.AUTOMATED_PHRASES)
+
+
+def _confirms_receipt(facts: _Facts) -> bool:
+    """Return whether a desk confirms in its set phrases; one phrase alone may be a person's."""
     receipts = sum(phrase in facts.head for phrase in phrases.RECEIPT_PHRASES)
-    return receipts >= 2 or facts.head.startswith(phrases.AUTOMATED_PHRASES)
+    return receipts >= 1 and receipts + sum(phrase in facts.head for phrase in phrases.RECEIPT_MANNERS) >= 2
 
 
 def _list_domains(facts: _Facts) -> frozenset[str]:
@@ -479,12 +528,9 @@ def _home_domains(facts: _Facts) -> frozenset[str]:
     configured = settings.staff_domains | {address.rpartition("@")[2] for address in settings.own_addresses}
     if configured:
         return configured
-    fields = ("delivered-to", "x-original-to", "envelope-to", "x-delivered-to")
-    delivered = {
-        value.rpartition("@")[2].strip("<> ").casefold() for name in fields for value in facts.fields.get(name, ())
-    }
+    delivered = frozenset(address.rpartition("@")[2] for address in _delivered_to(facts))
     # Without them a list of the sender's own domain that wrote to an address there is an in-house group.
-    return frozenset(delivered - {""}) or frozenset({facts.domain} & {address.domain for address in facts.mail.to})
+    return delivered or frozenset({facts.domain} & {address.domain for address in facts.mail.to})
 
 
 def _is_discussion(facts: _Facts) -> bool:
@@ -565,7 +611,7 @@ def _has_alert_subject(facts: _Facts) -> bool:
 def _says_it_is_automated(facts: _Facts) -> bool:
     if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote or facts.asks:
         return False
-    if sum(phrase in facts.head for phrase in phrases.RECEIPT_PHRASES) >= 2:
+    if _confirms_receipt(facts):
         return True
     # Machines say it first or last; in the middle it may be what a person pasted.
     lines = [line for line in (facts.mail.new_text or facts.mail.text)[-HEAD_CHARACTERS:].splitlines() if line.strip()]
@@ -714,7 +760,7 @@ def report_of(mail: Mail) -> DeliveryReport | None:
     the Message-ID among the returned headers, attached or quoted.
     """
     lines = [line.strip() for line in mail.text[: 10 * HEAD_CHARACTERS].splitlines()[:1_000]]
-    recipient, diagnostic = _failed_in_words(lines)
+    recipient, diagnostic = _failed_in_words(mail, lines)
     named = (mail.header("X-Failed-Recipients") or "").partition(",")[0].strip().casefold()
     report = mail.report or DeliveryReport(action="failed", recipient=named or recipient, diagnostic=diagnostic)
     report = replace(
@@ -725,22 +771,34 @@ def report_of(mail: Mail) -> DeliveryReport | None:
     return report if report.recipient or report.original_message_id else None
 
 
-def _failed_in_words(lines: list[str]) -> tuple[str, str]:
+def _failed_in_words(mail: Mail, lines: list[str]) -> tuple[str, str]:
     """Return the address that the text of a bounce names as failed, and the reason beside it, or empty texts."""
+    known = {address.address for address in (*mail.to, *mail.cc)} | ({mail.sender.address} if mail.sender else set())
     after_colon = False
+    fallback = ""
     for position, line in enumerate(lines):
-        address = ""
-        if line.startswith("<") and ">" in line:
-            address = line[1:].partition(">")[0]
-        elif after_colon and line:
-            address = line.split()[0].partition("<mailto:")[0].strip("<>'\",;:()")
-        local, _, domain = address.rpartition("@")
-        if local and domain and " " not in address:
+        begins = line.startswith("<") and ">" in line
+        address = _address_in(line) if begins or after_colon else ""
+        if address and address not in known:
             reasons = (line.partition(">:")[2].strip(), *lines[position + 1 : position + 3])
-            return address.casefold(), next((reason for reason in reasons if reason), "")[:500]
+            return address, next((reason for reason in reasons if reason), "")[:500]
+        if _contains(line.casefold(), phrases.RETURNED_LETTER_BEGINS):
+            break
+        if not fallback and not line.casefold().startswith(("from:", "sender:", "reply-to:", "message-id:")):
+            found = _address_in(line)
+            fallback = "" if found in known else found
         # Blank lines may stand between "could not be delivered to:" and the address.
         after_colon = line.endswith((":", " -")) or (after_colon and not line)
-    return "", ""
+    return fallback, ""
+
+
+def _address_in(line: str) -> str:
+    """Return the first word of *line* that is an address, or nothing."""
+    for word in line[:1_000].replace("<", " ").replace(">", " ").split():
+        local, _, domain = word.removeprefix("mailto:").strip("'\"[](),;:*").rpartition("@")
+        if local and "." in domain and ":" not in domain:
+            return f"{local}@{domain}".casefold()
+    return ""
 
 
 def _returned_message_id(mail: Mail, lines: list[str]) -> str:
