@@ -297,7 +297,14 @@ def _of_a_ticket(composer: Composer, ticket: Ticket, at: datetime, how: str) -> 
         ),
     )
     yield hers(
-        "answer", lambda outside: composer.answer(outside, ticket, author="Sam Carter", text=ticket.text or fixed)
+        "answer",
+        lambda outside: composer.answer(
+            outside,
+            ticket,
+            author="Sam Carter",
+            text=f"I come at break.\n\n{ticket.text}",
+            attachments=ticket.attachments,
+        ),
     )
     yield ours("relay", lambda outside: composer.relay(outside, ticket, author=ticket.requester, text=ticket.text))
     yield ours(

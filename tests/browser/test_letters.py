@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import desk
@@ -85,6 +86,19 @@ def test_every_word_stands_out_from_what_is_behind_it(chromium: Browser, scheme:
         faint.update({f"{name}: {text}": ratio for text, ratio in measured if ratio < 4.5})
 
     assert faint == {}
+
+
+def test_axe_finds_nothing_to_mend(chromium: Browser, scheme: str) -> None:
+    page = _page(chromium, SCREENS["phone"], scheme)
+    one_of_each = {name.split("-")[0]: html for name, html in LETTERS.items() if name.endswith("-open")}
+    found = {}
+    for name, html in one_of_each.items():
+        page.set_content(html)
+        report = Axe().run(page)
+        found.update({f"{name}: {broken['id']}": broken["help"] for broken in report.response["violations"]})
+
+    assert set(one_of_each) == set(samples.NAMES)
+    assert found == {}
 
 
 def test_no_colour_is_pure_black_or_white(chromium: Browser, scheme: str) -> None:
