@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 # An attribution is wrapped over at most this many lines: Gmail wraps at 78, a long name and address fill three.
 _ATTRIBUTION_LINES = 4
@@ -60,7 +61,8 @@ _FIELDS = {
         "subject|temat|tema|assunto|subiect|subiectul|betreff|objet|asunto|oggetto|onderwerp|předmět|predmet|emne|ämne|"
         "aihe|tárgy|тема|موضوع|عنوان|主题|konu|lënda"
     ),
-    "other": "reply-to|importance|priority|attachments|ważność|wichtigkeit|importance|importância|importanță|priorita",
+    "other": "reply-to|importance|priority|attachments|message-id|mime-version|content-type|status|x-status|"
+    "ważność|wichtigkeit|importance|importância|importanță|priorita",
 }
 _KIND_OF_FIELD = {name: kind for kind, names in _FIELDS.items() for name in names.split("|")}
 
@@ -334,11 +336,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Introduction:
-    """The lines [start, end) that lead into history; *forward* when they pass a message on."""
+    """The lines [start, end) that lead into history; *is_forward* when they pass a message on."""
 
     start: int
     end: int
-    forward: bool = False
+    is_forward: bool = False
 
 
 def split(text: str, own: str | None = None, subject: str = "") -> Split:
@@ -349,119 +351,129 @@ def split(text: str, own: str | None = None, subject: str = "") -> Split:
     *subject* tells a forward of Outlook ("FW:") from a reply, whose bodies look the same.
     """
     whole = _scan(text, subject)
-    if own is None or not own.strip():
-        return whole.split(text)
-    kept = _scan(own, subject)
-    if whole.interleaved or not kept.new:
-        return whole.split(text)
+    if own is not None and own.strip() and not whole.is_interleaved:
+        kept = _scan(own, subject)
+        # Where both say the same, the words stand as the sender's own program laid them out.
+        if kept.new and _letters(kept.new) != _letters(whole.new):
+            return Split(
+                new=kept.new,
+                quoted=whole.quoted or kept.quoted,
+                forwarded=whole.forwarded or kept.forwarded,
+                signature=kept.signature,
+            )
     return Split(
-        new=kept.new,
-        quoted=whole.quoted or kept.quoted,
-        forwarded=whole.forwarded or kept.forwarded,
-        signature=kept.signature,
+        new=whole.new or whole.passed_on or text.strip(),
+        quoted=whole.quoted,
+        forwarded=whole.forwarded,
+        signature=whole.signature,
     )
+
+
+class _Owner(Enum):
+    """Whose words a run of lines are."""
+
+    NEW = "new"
+    QUOTED = "quoted"
+    FORWARDED = "forwarded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scan:
-    """What one pass found.  *passed_on* is the body of the first message in the history, for want of a new text."""
+    """What one pass found; *new* may be empty.
+
+    *passed_on* is then the body of the first message below.  *is_interleaved*: something was written under a quote.
+    """
 
     new: str
     quoted: str
     forwarded: str
     signature: str
     passed_on: str
-    interleaved: bool
-
-    def split(self, text: str) -> Split:
-        """Return the parts of *text*, with a new text that is only empty when *text* is."""
-        return Split(
-            new=self.new or self.passed_on or text.strip(),
-            quoted=self.quoted,
-            forwarded=self.forwarded,
-            signature=self.signature,
-        )
+    is_interleaved: bool
 
 
 def _scan(text: str, subject: str) -> _Scan:
-    """Return the parts of *text*; its *new* may be empty."""
+    """Return the parts of *text*."""
     lines = text.split("\n")
     begin, removed = _skip_banner(lines)
-    pieces: list[list[str]] = [[]]
-    quoted: list[str] = []
-    forwarded: list[str] = []
-    first_body: int | None = None
-    is_forward_subject = _FORWARD_SUBJECT.match(subject) is not None
-    introductions = _introductions(lines, begin)
-    arrows_are_quotes = bool(introductions) or _has_bare_quotes(lines, begin)
-    pending = 0
-    index = begin
-    answered_below = False
-    while index < len(lines):
-        if pending < len(introductions) and introductions[pending].start == index:
-            introduction = introductions[pending]
-            pending += 1
-            if first_body is None:
-                first_body = introduction.end
-            follows = _next_filled(lines, introduction.end)
-            part = forwarded if introduction.forward or is_forward_subject else quoted
-            if follows < len(lines) and _is_quote(lines[follows]):
-                part.extend(lines[introduction.start : introduction.end])
-                index = introduction.end
-                _close(pieces)
-                continue
-            end = _end_of_forward(lines, introduction.end) if introduction.forward else len(lines)
-            part.extend(lines[introduction.start : end])
-            index = end
-            _close(pieces)
-            while pending < len(introductions) and introductions[pending].start < index:
-                pending += 1
+    runs = _runs(lines, begin, is_forward=_FORWARD_SUBJECT.match(subject) is not None)
+    owned: dict[_Owner, list[str]] = {owner: [] for owner in _Owner}
+    is_interleaved = False
+    for owner, run in runs:
+        if owner is not _Owner.NEW:
+            owned[owner].extend(run)
             continue
-        line = lines[index]
-        is_after_introduction = pending > 0 or not introductions
-        if arrows_are_quotes and is_after_introduction and (_is_quote(line) or _is_torn_quote(lines, index)):
-            if first_body is None:
-                first_body = index
-            quoted.append(line)
-            _close(pieces)
-        else:
-            if quoted and line.strip():
-                answered_below = True
-            pieces[-1].append(line)
-        index += 1
-
-    new_parts: list[str] = []
-    for piece in pieces:
-        kept, taken = _trim(piece)
+        kept, taken = _trim(run)
         removed.extend(taken)
-        part_text = _joined(kept)
-        if part_text:
-            new_parts.append(part_text)
-    passed_on = ""
-    if not new_parts and first_body is not None:
-        passed_on = _first_message(lines[first_body:])
+        piece = _joined(kept)
+        if piece:
+            owned[owner].append(piece)
+            is_interleaved = is_interleaved or bool(owned[_Owner.QUOTED])
+    history = next((at for at, (owner, _) in enumerate(runs) if owner is not _Owner.NEW), None)
     return _Scan(
-        new="\n\n".join(new_parts),
-        quoted=_joined(quoted),
-        forwarded=_joined(forwarded),
+        new="\n\n".join(owned[_Owner.NEW]),
+        quoted=_joined(owned[_Owner.QUOTED]),
+        forwarded=_joined(owned[_Owner.FORWARDED]),
         signature=_joined(removed),
-        passed_on=passed_on,
-        interleaved=answered_below and bool(new_parts),
+        passed_on="" if history is None or owned[_Owner.NEW] else _first_message(runs[history][1]),
+        is_interleaved=is_interleaved,
     )
 
 
+def _runs(lines: Sequence[str], begin: int, *, is_forward: bool) -> list[tuple[_Owner, list[str]]]:
+    """Return the lines from *begin* in runs of one owner each, in their order."""
+    runs: list[tuple[_Owner, list[str]]] = []
+
+    def add(owner: _Owner, some: Sequence[str]) -> None:
+        if not runs or runs[-1][0] is not owner:
+            runs.append((owner, []))
+        runs[-1][1].extend(some)
+
+    introductions = _introductions(lines, begin)
+    arrows_are_quotes = not introductions and _has_bare_quotes(lines, begin)
+    is_tabbed = False
+    index = begin
+    history = _Owner.QUOTED
+    upcoming = iter([*introductions, _Introduction(start=len(lines), end=len(lines))])
+    introduction = next(upcoming)
+    while index < len(lines):
+        if index == introduction.start:
+            history = _Owner.FORWARDED if introduction.is_forward or is_forward else _Owner.QUOTED
+            add(history, lines[index : introduction.end])
+            index = introduction.end
+            below = lines[follows] if (follows := _next_filled(lines, index)) < len(lines) else ""
+            # A tab is how s-nail quotes unless it is told otherwise.
+            is_tabbed = below.startswith("\t") and lines[index - 1].rstrip().endswith("wrote:")
+            arrows_are_quotes = _is_quote(below) or is_tabbed
+            if not arrows_are_quotes:
+                end = _end_of_forward(lines, index) if introduction.is_forward else len(lines)
+                add(history, lines[index:end])
+                index = end
+            while introduction.start < index:
+                introduction = next(upcoming)
+            continue
+        line = lines[index]
+        is_quoted = _is_quote(line) or (is_tabbed and line.startswith("\t")) or _is_torn_quote(lines, index)
+        add(history if arrows_are_quotes and is_quoted else _Owner.NEW, (line,))
+        index += 1
+    return runs
+
+
 def _first_message(lines: Sequence[str]) -> str:
-    """Return the body of the message that *lines* begin with, without its own history and signature."""
+    """Return the body of the first message in the history *lines*, without its header, history and signature."""
     bare = [_unquoted(line) for line in lines]
-    introductions = _introductions(bare, 0)
-    end = introductions[0].start if introductions and _joined(bare[: introductions[0].start]) else len(bare)
-    return _joined(_trim([line for line in bare[:end] if not _is_quote(line)])[0]) or _joined(bare)
+    begin = 0
+    for introduction in [*_introductions(bare, 0), _Introduction(start=len(bare), end=len(bare))]:
+        body = [line for line in bare[begin : introduction.start] if not _is_quote(line)]
+        if message := _joined(_trim(body)[0]) or _joined(body):
+            return message
+        begin = introduction.end
+    return _joined(bare)
 
 
-def _close(pieces: list[list[str]]) -> None:
-    """Begin a new piece of new text, unless the last one is still empty."""
-    if pieces[-1]:
-        pieces.append([])
+def _letters(text: str) -> str:
+    """Return what is left of *text* without links, marks and white space, to compare two renderings of one body."""
+    return "".join(filter(str.isalnum, _URL.sub("", text)))
 
 
 def _joined(lines: Sequence[str]) -> str:
@@ -547,7 +559,7 @@ def _banner_end(lines: Sequence[str], start: int) -> int:
 def _introductions(lines: Sequence[str], begin: int) -> list[_Introduction]:
     """Return the introductions in *lines* from *begin*, in their order and without overlap."""
     found: list[_Introduction] = []
-    ends_in_colon = [line.rstrip(" \t*_\u00a0").endswith((":", "：", "wrote ----")) for line in lines]
+    ends_in_colon = [_ends_in_colon(line) for line in lines]
     index = begin
     while index < len(lines):
         line = lines[index]
@@ -593,7 +605,7 @@ def _marked(lines: Sequence[str], index: int) -> _Introduction | None:
         return None
     follows = _next_filled(lines, index + 1)
     block = _header_block(lines, follows, fields_needed=1) if follows < len(lines) else None
-    return _Introduction(start=index, end=block.end if block else index + 1, forward=kind == "forward")
+    return _Introduction(start=index, end=block.end if block else index + 1, is_forward=kind == "forward")
 
 
 def _field(line: str) -> str:
@@ -614,7 +626,7 @@ def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _
         index = _next_filled(lines, index + 1)
         if index >= len(lines):
             return None
-    if not _field(lines[index]):
+    if _field(lines[index]) not in ("from", "date", "to", "subject"):
         return None
     kinds: set[str] = set()
     end = index
@@ -623,13 +635,15 @@ def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _
         line = lines[at]
         kind = _field(line)
         if kind:
-            if kind in kinds and kind in ("from", "subject"):
+            if kind in kinds and kind != "other":
                 break
             kinds.add(kind)
             end, wrapped = at + 1, 0
         elif not line.strip():
             following = _next_filled(lines, at)
-            if following >= len(lines) or not _field(lines[following]) or {"subject", "from"} <= kinds:
+            follows = _field(lines[following]) if following < len(lines) else ""
+            # A field that somebody typed further up is not part of the block, which begins with From in Outlook.
+            if not follows or follows == "from" or {"subject", "from"} <= kinds:
                 break
         elif wrapped < 4 and "subject" not in kinds and (line[:1] in " \t" or ";" in line or "@" in line[:_LINE_LIMIT]):
             wrapped += 1
@@ -646,47 +660,49 @@ def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _
 
 def _attribution(lines: Sequence[str], index: int) -> _Introduction | None:
     """Return the attribution ("On 3 Nov 2026 at 09:12, Jane <j@x> wrote:") that starts at *index*, however wrapped."""
-    if not lines[index].strip() or len(lines[index]) > _LINE_LIMIT:
-        return None
-    opens = _opens_attribution(lines[index])
     joined = ""
     for at in range(index, min(index + _ATTRIBUTION_LINES, len(lines))):
         line = lines[at].strip()
-        if not line or len(line) > _LINE_LIMIT or _is_quote(lines[at]):
+        if not line or len(line) > _LINE_LIMIT or _is_quote(line):
             return None
-        # A sentence that ends here, or a later and better opening, is not part of one attribution.
-        joined = f"{joined} {line}".strip()
-        if not line.rstrip(" *_").endswith((":", "：", "wrote ----")):
-            if line.endswith(("!", "?")):
-                return None
-            continue
-        return _judged_attribution(lines, index, at, joined, opens=opens)
+        joined = f"{joined} {line}" if joined else line
+        if _ends_in_colon(line):
+            return _judged_attribution(lines, index, at, joined)
+        # A sentence that ends here is not part of an attribution; a full stop may be an abbreviation ("nov.").
+        if line.endswith(("!", "?")):
+            return None
     return None
 
 
-def _judged_attribution(
-    lines: Sequence[str], start: int, last: int, joined: str, *, opens: bool
-) -> _Introduction | None:
+def _ends_in_colon(line: str) -> bool:
+    """Return whether *line* ends as an attribution does; Zoho dashes its own."""
+    return line.rstrip(" \t*_\u00a0").endswith((":", "：", "wrote ----"))
+
+
+def _judged_attribution(lines: Sequence[str], start: int, last: int, joined: str) -> _Introduction | None:
     """Return the attribution of the lines [start, last] that read *joined*, when verb, date or address say so."""
     bare = joined.rstrip(" *_-:：\u00a0").casefold()
     # Yahoo and Lithuanian programs put the date last: "Jane <j@x> escreveu (terça, 3/11/2026 à(s) 09:12):".
     if bare.endswith(")") and not bare.endswith(_VERB_LAST):
         bare = bare.partition(" (")[0]
-    has_address = _ADDRESS.search(joined) is not None
-    has_year = _YEAR.search(joined) is not None
+    has_verb = bare.endswith(_VERB_LAST) or any(verb in f" {bare}" for verb in _VERB_INSIDE)
     # Russian Gmail and Czech Apple Mail have no verb: "3. 11. 2026 v 9:12, Jan <j@x>:".
-    has_no_need_of_a_verb = opens and has_year and has_address and bare.endswith(">")
-    if not (has_no_need_of_a_verb or bare.endswith(_VERB_LAST) or any(verb in f" {bare}" for verb in _VERB_INSIDE)):
+    if not has_verb and not bare.endswith(">"):
         return None
     introduction = _Introduction(start=start, end=last + 1)
-    follows = _next_filled(lines, last + 1)
-    is_quoted_below = follows < len(lines) and _is_quote(lines[follows])
+    opens = _opens_attribution(lines[start])
+    has_address = _ADDRESS.search(joined) is not None
+    has_year = _YEAR.search(joined) is not None
+    if not has_verb:
+        return introduction if opens and has_year and has_address else None
     if opens and (has_year or has_address):
         return introduction
     # Without an opening word the attribution must begin where a paragraph does, or it would take a sentence along.
     is_paragraph = start == 0 or not lines[start - 1].strip()
     if has_address and (is_paragraph or last == start):
         return introduction
+    follows = _next_filled(lines, last + 1)
+    is_quoted_below = follows < len(lines) and _is_quote(lines[follows])
     return introduction if is_quoted_below and last == start else None
 
 
