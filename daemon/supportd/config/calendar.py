@@ -1,7 +1,7 @@
 """The ``calendar:`` section -> the service calendar: weekly hours, terms from YAML or a calendar file, holidays, cover.
 
-The only reader of .ics files and of the list of bank holidays.  Nothing here looks at the clock: what a calendar says
-does not depend on when it is read.
+The only reader of the list of bank holidays.  Nothing here looks at the clock: what a calendar says does not depend on
+when it is read.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import (
@@ -29,27 +29,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from supportd.config import term_dates
 from supportd.config.document import Section
-from supportd.core import clean
+from supportd.config.term_dates import YEARS
 from supportd.core.hours import BankHoliday, Closure, Cover, Hours, Span, Term, Window
 from supportd.errors import UserError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
-# A year of four digits typed wrongly should not become a calendar of centuries.
-_YEARS = range(1970, 2200)
-
-# A term calendar is some kilobytes; what is larger is something else.
-_ICS_BYTES = 5_000_000
-_ICS_EVENTS = 500
-# Not SECONDLY, MINUTELY or HOURLY: a term does not, and unrolling them takes for ever.
-_REPEATS = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
-_HALF_TERM = re.compile(r"half[\s-]{0,3}term", re.IGNORECASE)
-_TERM = re.compile(r"\bterms?\b", re.IGNORECASE)
-_BEGINS = re.compile(r"\b(?:starts?|begins?|commences?|first day|opens?|start|beginning)\b", re.IGNORECASE)
-_FINISHES = re.compile(r"\b(?:ends?|finish(?:es)?|last day|breaks? up|closes?|end)\b", re.IGNORECASE)
-_AWAY = re.compile(r"\b(?:holidays?|vacation|inset|closed|training)\b", re.IGNORECASE)
 
 
 def _date(value: object) -> date:
@@ -60,8 +48,8 @@ def _date(value: object) -> date:
             raise ValueError("is no date of the calendar; check day and month (YYYY-MM-DD)") from None
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError("is not a date; write it as YYYY-MM-DD, such as 2027-01-12")
-    if value.year not in _YEARS:
-        raise ValueError(f"is a date outside the years {_YEARS[0]} to {_YEARS[-1]}; check the year")
+    if value.year not in YEARS:
+        raise ValueError(f"is a date outside the years {YEARS[0]} to {YEARS[-1]}; check the year")
     return value
 
 
@@ -88,7 +76,9 @@ def _zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(value if isinstance(value, str) else "")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        close = difflib.get_close_matches(value, available_timezones(), n=1) if isinstance(value, str) else []
+        close = (
+            difflib.get_close_matches(value, available_timezones(), n=1, cutoff=0.8) if isinstance(value, str) else []
+        )
         cure = f"did you mean {close[0]}?" if close else "write an IANA name, such as Europe/London"
         raise ValueError(f"is not a time zone; {cure}") from None
 
@@ -181,17 +171,17 @@ def _terms(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, dict):
         return value
     if set(value) != {"ics"} or not isinstance(value["ics"], str):
-        raise ValueError("is not a list of terms; write lines that begin with `- {name: ..., from: ..., to: ...}`, "
+        raise ValueError("is not a list of terms; write lines like `- {name: ..., from: ..., to: ...}`, "
                          "or `{ics: FILE}`")  # fmt: skip
     path = Path((info.context or {}).get("folder", "."), value["ics"])
     try:
-        if path.stat().st_size > _ICS_BYTES:
-            raise ValueError(f"the calendar file is larger than {_ICS_BYTES} bytes; export the term dates alone")
+        if path.stat().st_size > term_dates.BYTES:
+            raise ValueError(f"the calendar file is larger than {term_dates.BYTES} bytes; export the term dates alone")
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"the calendar file cannot be read ({error.strerror}); check its path and rights") from error
     zone = info.data.get("timezone")
-    return list(read_terms(data, zone if isinstance(zone, ZoneInfo) else ZoneInfo("UTC")))
+    return list(term_dates.read_terms(data, zone if isinstance(zone, ZoneInfo) else ZoneInfo("UTC")))
 
 
 def _one_after_the_other(terms: tuple[TermDates, ...]) -> tuple[TermDates, ...]:
@@ -204,6 +194,14 @@ def _one_after_the_other(terms: tuple[TermDates, ...]) -> tuple[TermDates, ...]:
     return ordered
 
 
+def _nothing_is_an_empty_list(value: object) -> object:
+    # A key whose last entry was taken out stands there with nothing behind it.
+    return () if value is None else value
+
+
+OptionalList = BeforeValidator(_nothing_is_an_empty_list)
+
+
 class CalendarSection(Section):
     """When the service is open."""
 
@@ -211,8 +209,8 @@ class CalendarSection(Section):
     weekly: WeeklyHours = Field(alias="hours")
     terms: Annotated[tuple[TermDates, ...], BeforeValidator(_terms), AfterValidator(_one_after_the_other)]
     bank_holidays: Literal["England"] | None = "England"
-    closures: tuple[ClosureDates, ...] = ()
-    cover: tuple[CoverDates, ...] = ()
+    closures: Annotated[tuple[ClosureDates, ...], OptionalList] = ()
+    cover: Annotated[tuple[CoverDates, ...], OptionalList] = ()
 
     def hours(self) -> Hours:
         """Return the service calendar, worked out once."""
@@ -293,15 +291,15 @@ def with_closure(text: str, closure: ClosureDates) -> str:
         closures, at = section["closures"], section.lc.key("closures")[0]
         if closures is None:
             lines[at + 1 : at + 1] = [f"{indent}  - {entry}{ending}"]
-        elif isinstance(closures, CommentedSeq) and not closures.fa.flow_style():
-            # The dash stands two columns before what it introduces.
-            lines[at + 1 : at + 1] = [f"{' ' * (closures.lc.item(0)[1] - 2)}- {entry}{ending}"]
-        elif isinstance(closures, CommentedSeq):
+        elif not isinstance(closures, CommentedSeq):
+            raise by_hand
+        elif not closures or closures.fa.flow_style():
             line, column = closures.lc.line, closures.lc.col + 1
             more = ", " if closures else ""
             lines[line] = f"{lines[line][:column]}{entry}{more}{lines[line][column:]}"
         else:
-            raise by_hand
+            # The dash stands two columns before what it introduces.
+            lines[at + 1 : at + 1] = [f"{' ' * (closures.lc.item(0)[1] - 2)}- {entry}{ending}"]
     edited = "".join(lines)
     try:
         found = YAML(typ="safe").load(edited)["calendar"]["closures"]
@@ -321,113 +319,3 @@ def _entry(closure: ClosureDates) -> str:
     if closure.cover:
         parts.append("cover: true")
     return "{" + ", ".join(parts) + "}"
-
-
-# Terms from a calendar file.
-
-
-def read_terms(data: bytes, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
-    """Yield the terms in the iCalendar file *data* (RFC 5545), as the mappings of :class:`TermDates`.
-
-    A term is an event of several days whose name has "term" in it, or a pair of events that say that a term begins and
-    ends.  "Half term" is told apart and lies inside its term.  Other events, and cancelled ones, do not count.
-
-    Raises:
-        ValueError: the file is no calendar, is damaged, or has no terms; the text says what would be right.
-    """
-    events = sorted(_events(data, zone), key=lambda event: event[1])
-    halves = [event for event in events if _HALF_TERM.search(event[0])]
-    terms = list(_whole_terms([event for event in events if event not in halves]))
-    if not terms:
-        raise ValueError("the calendar file has no terms; their events need the word `term` in their names")
-    placed = 0
-    for name, first, last in terms:
-        inside = [half for half in halves if first <= half[1] and half[2] <= last]
-        if len(inside) > 1:
-            raise ValueError(f"the calendar file has two half terms in {name}; keep one of them")
-        placed += len(inside)
-        half_term = {"from": inside[0][1], "to": inside[0][2]} if inside else None
-        yield {"name": name, "from": first, "to": last, "half_term": half_term}
-    if placed < len(halves):
-        raise ValueError("the calendar file has a half term outside of every term; check its dates")
-
-
-Named = tuple[str, date, date]
-
-
-def _whole_terms(events: list[Named]) -> Iterator[Named]:
-    begun: Named | None = None
-    for name, first, last in events:
-        if _AWAY.search(name):
-            continue
-        if last > first:
-            yield name, first, last
-        elif _BEGINS.search(name):
-            if begun:
-                raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
-            begun = (name, first, last)
-        elif _FINISHES.search(name):
-            if begun is None:
-                raise ValueError(f"the calendar file has a term that ends on {last} and never begins")
-            yield _BEGINS.sub("", begun[0]).strip(" :-") or begun[0], begun[1], last
-            begun = None
-    if begun:
-        raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
-
-
-def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
-    """Yield name, first and last date of each event with "term" in its name, series unrolled, none cancelled."""
-    import icalendar
-    import recurring_ical_events
-
-    try:
-        calendar = icalendar.Calendar.from_ical(data)
-    except (ValueError, KeyError, IndexError) as error:
-        raise ValueError("the calendar file is not an iCalendar file, or is cut short; download it again") from error
-    named = [event for event in calendar.walk("VEVENT") if _TERM.search(str(event.get("SUMMARY", "")))]
-    for event in named:
-        name = clean.line(str(event.get("SUMMARY", "")), 60)
-        if event.errors or "DTSTART" not in event:
-            raise ValueError(f"the calendar file has an event without a readable date ({name}); mend or remove it")
-        if "DTEND" in event and _local_date(event.decoded("DTEND"), zone) < _local_date(event.decoded("DTSTART"), zone):
-            raise ValueError(f"the calendar file has an event that ends before it starts ({name}); mend its dates")
-        if _local_date(event.decoded("DTSTART"), zone).year not in _YEARS:
-            raise ValueError(
-                f"the calendar file has an event outside {_YEARS[0]} to {_YEARS[-1]} ({name}); mend its date"
-            )
-        for rule in _rules(event.get("RRULE")):
-            if any(str(part).upper() not in _REPEATS for part in rule.get("FREQ", [])):
-                raise ValueError(
-                    f"the calendar file has a term that repeats within a day ({name}); remove the repetition"
-                )
-            if any(int(part) < 1 for part in rule.get("INTERVAL", [])):
-                raise ValueError(f"the calendar file has a term that repeats at no interval ({name}); remove it")
-    if len(named) > _ICS_EVENTS:
-        raise ValueError(f"the calendar file has more than {_ICS_EVENTS} events about terms; export the terms alone")
-    if not named:
-        return
-    starts = [_local_date(event.decoded("DTSTART"), zone) for event in named]
-    kept = icalendar.Calendar()
-    for component in (*calendar.walk("VTIMEZONE"), *named):
-        kept.add_component(component)
-    # A series without an end is followed for two years after the last event that stands in the file by itself.
-    until = max(starts) + timedelta(days=731)
-    for event in recurring_ical_events.of(kept).between(min(starts) - timedelta(days=1), until):
-        if str(event.get("STATUS", "")).upper() == "CANCELLED":
-            continue
-        first = event.decoded("DTSTART")
-        end = event.decoded("DTEND") if "DTEND" in event else first
-        # An end is exclusive (RFC 5545 3.6.1): all-day events name the day after, timed ones may end at midnight.
-        before_end = end - (timedelta(microseconds=1) if isinstance(end, datetime) else timedelta(days=1))
-        last = _local_date(before_end, zone) if end > first else _local_date(first, zone)
-        yield clean.line(str(event.get("SUMMARY", "")), 60), _local_date(first, zone), last
-
-
-def _rules(written: Any) -> list[Any]:
-    return written if isinstance(written, list) else [written] if written else []
-
-
-def _local_date(value: date, zone: ZoneInfo) -> date:
-    if not isinstance(value, datetime):
-        return value
-    return value.astimezone(zone).date() if value.tzinfo else value.date()

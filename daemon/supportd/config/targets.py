@@ -90,11 +90,11 @@ def _complete(table: tuple[SeveritySection, ...]) -> tuple[SeveritySection, ...]
     for level in LEVELS:
         if levels.count(level) != 1:
             what = "stands twice; keep one of them" if level in levels else "is missing; add a line for it"
-            raise ValueError(f"severities: level {level} {what}")
+            raise ValueError(f"level {level} {what}")
     names = [row.name.casefold() for row in table]
     for row in table:
         if names.count(row.name.casefold()) > 1:
-            raise ValueError(f"severities: level {row.level} shares its name with another; give each its own")
+            raise ValueError(f"level {row.level} shares its name with another; give each its own")
     return tuple(sorted(table, key=lambda row: row.level))
 
 

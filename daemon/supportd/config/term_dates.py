@@ -1,0 +1,142 @@
+"""A calendar file (iCalendar, RFC 5545) -> the terms in it: the only reader of .ics files.
+
+A term is an event of several days whose name has "term" in it, or a pair of events that say that a term begins and
+ends.  "Half term" is told apart and lies inside its term.  Other events, and cancelled ones, do not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from supportd.core import clean
+
+# A year of four digits typed wrongly should not become a calendar of centuries.
+YEARS = range(1970, 2200)
+# A term calendar is some kilobytes; what is larger is something else.
+BYTES = 5_000_000
+_ICS_EVENTS = 500
+# Not SECONDLY, MINUTELY or HOURLY: a term does not, and unrolling them takes for ever.
+_REPEATS = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+_HALF_TERM = re.compile(r"half[\s-]{0,3}term", re.IGNORECASE)
+_TERM = re.compile(r"\bterms?\b", re.IGNORECASE)
+_BEGINS = re.compile(r"\b(?:starts?|begins?|commences?|first day|opens?|start|beginning)\b", re.IGNORECASE)
+_FINISHES = re.compile(r"\b(?:ends?|finish(?:es)?|last day|breaks? up|closes?|end)\b", re.IGNORECASE)
+_AWAY = re.compile(r"\b(?:holidays?|vacation|inset|closed|training)\b", re.IGNORECASE)
+
+
+def read_terms(data: bytes, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
+    """Yield the terms in the calendar file *data* as mappings with the keys of the ``terms:`` section.
+
+    Raises:
+        ValueError: the file is no calendar, is damaged, or has no terms; the text says what would be right.
+    """
+    events = sorted(_events(data, zone), key=lambda event: event[1])
+    halves = [event for event in events if _HALF_TERM.search(event[0])]
+    terms = list(_whole_terms([event for event in events if event not in halves]))
+    if not terms:
+        raise ValueError("the calendar file has no terms; their events need the word `term` in their names")
+    placed = 0
+    for name, first, last in terms:
+        inside = [half for half in halves if first <= half[1] and half[2] <= last]
+        if len(inside) > 1:
+            raise ValueError(f"the calendar file has two half terms in {name}; keep one of them")
+        placed += len(inside)
+        half_term = {"from": inside[0][1], "to": inside[0][2]} if inside else None
+        yield {"name": name, "from": first, "to": last, "half_term": half_term}
+    if placed < len(halves):
+        raise ValueError("the calendar file has a half term outside of every term; check its dates")
+
+
+Named = tuple[str, date, date]
+
+
+def _whole_terms(events: list[Named]) -> Iterator[Named]:
+    begun: Named | None = None
+    for name, first, last in events:
+        if _AWAY.search(name):
+            continue
+        if last > first:
+            yield name, first, last
+        elif _BEGINS.search(name):
+            if begun:
+                raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
+            begun = (name, first, last)
+        elif _FINISHES.search(name):
+            if begun is None:
+                raise ValueError(f"the calendar file has a term that ends on {last} and never begins")
+            yield _BEGINS.sub("", begun[0]).strip(" :-") or begun[0], begun[1], last
+            begun = None
+    if begun:
+        raise ValueError(f"the calendar file has a term that begins on {begun[1]} and never ends")
+
+
+def _events(data: bytes, zone: ZoneInfo) -> Iterator[Named]:
+    """Yield name, first and last date of each event with "term" in its name, series unrolled, none cancelled."""
+    import icalendar
+    import recurring_ical_events
+
+    try:
+        calendar = icalendar.Calendar.from_ical(data)
+    except (ValueError, KeyError, IndexError) as error:
+        raise ValueError("the calendar file is not an iCalendar file, or is cut short; download it again") from error
+    named = [event for event in calendar.walk("VEVENT") if _TERM.search(str(event.get("SUMMARY", "")))]
+    starts = []
+    for event in named:
+        name = clean.line(str(event.get("SUMMARY", "")), 60)
+        start, end = (None if event.errors else _date_of(event, key, zone) for key in ("DTSTART", "DTEND"))
+        if start is None or start.year not in YEARS:
+            raise ValueError(f"the calendar file has an event without a readable date ({name}); mend or remove it")
+        if end is not None and end < start:
+            raise ValueError(f"the calendar file has an event that ends before it starts ({name}); mend its dates")
+        starts.append(start)
+        for rule in _rules(event.get("RRULE")):
+            if any(str(part).upper() not in _REPEATS for part in rule.get("FREQ", [])):
+                raise ValueError(
+                    f"the calendar file has a term that repeats within a day ({name}); remove the repetition"
+                )
+            if any(int(part) < 1 for part in rule.get("INTERVAL", [])):
+                raise ValueError(f"the calendar file has a term that repeats at no interval ({name}); remove it")
+    if len(named) > _ICS_EVENTS:
+        raise ValueError(f"the calendar file has more than {_ICS_EVENTS} events about terms; export the terms alone")
+    if not named:
+        return
+    kept = icalendar.Calendar()
+    for component in (*calendar.walk("VTIMEZONE"), *named):
+        kept.add_component(component)
+    # A series without an end is followed for two years after the last event that stands in the file by itself.
+    until = max(starts) + timedelta(days=731)
+    try:
+        occurrences = recurring_ical_events.of(kept).between(min(starts) - timedelta(days=1), until)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "the calendar file has a series of terms that cannot be unrolled; write each by itself"
+        ) from error
+    for event in occurrences:
+        if str(event.get("STATUS", "")).upper() == "CANCELLED":
+            continue
+        first = event.decoded("DTSTART")
+        end = event.decoded("DTEND") if "DTEND" in event else first
+        # An end is exclusive (RFC 5545 3.6.1): all-day events name the day after, timed ones may end at midnight.
+        before_end = end - (timedelta(microseconds=1) if isinstance(end, datetime) else timedelta(days=1))
+        last = _local_date(before_end, zone) if end > first else _local_date(first, zone)
+        yield clean.line(str(event.get("SUMMARY", "")), 60), _local_date(first, zone), last
+
+
+def _date_of(event: Any, key: str, zone: ZoneInfo) -> date | None:
+    """Return the local date that stands under *key* once and can be read, else None."""
+    found = getattr(event.get(key), "dt", None)
+    return _local_date(found, zone) if isinstance(found, date) else None
+
+
+def _rules(written: Any) -> list[Any]:
+    return written if isinstance(written, list) else [written] if written else []
+
+
+def _local_date(value: date, zone: ZoneInfo) -> date:
+    if not isinstance(value, datetime):
+        return value
+    return value.astimezone(zone).date() if value.tzinfo else value.date()
