@@ -306,7 +306,8 @@ class Decider:
 
     def _open(self, post: Post, arrival: _Arrival, placement: Placement) -> tuple[Decision, int]:
         mail, row = arrival.mail, arrival.row
-        deadlines = sla.deadlines(self._desk.policy, arrival.rating.level, row.received_at, self._desk.hours)
+        history = sla.History(received_at=row.received_at, level=arrival.rating.level)
+        clocks = sla.clocks(history, self._desk.policy, self._desk.hours, post.now)
         is_verified = arrival.standing.level >= Level.VERIFIED
         reference = tickets.next_reference(post.connection, self._desk.mailbox.reference)
         ticket_id = tickets.open_ticket(
@@ -317,7 +318,7 @@ class Decider:
             requester=arrival.author,
             text=arrival.text,
             rating=arrival.rating,
-            deadlines=deadlines,
+            deadlines=clocks.deadlines,
             received_at=row.received_at,
             next_check_at=post.now,
             automatic=arrival.screening.automatic,
@@ -328,6 +329,7 @@ class Decider:
             origin_references=mail.references,
         )
         failpoint.hit("decide.opened")
+        tickets.write_clocks(post.connection, ticket_id, clocks.all)
         ticket = steering.load(post, ticket_id)
         author = steering.actor_of(post, arrival.author)
         number = steering.record(post, ticket, EventKind.RECEIVED, author, text=arrival.text, message_id=row.id)

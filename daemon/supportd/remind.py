@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 
-from supportd import failpoint, log, steering
-from supportd.compose import Composer, Digest, Item, Screened, Undelivered
+from supportd import failpoint, log, report, steering
+from supportd.compose import Composer, Digest, Item, Report, Screened, Undelivered
 from supportd.config import Desk
 from supportd.core import sla
 from supportd.core.model import EventKind, Status, Ticket
@@ -335,7 +335,13 @@ class Reminder:
                 for one in letters.given_up_since(post.connection, self._mailbox_id, since)
             ),
             warnings=self._warnings(post, since),
+            report=self._last_week(post) if self._is_first_of_week(now) else None,
         )
+
+    def _last_week(self, post: Post) -> Report | None:
+        """Return last week's report; a week in which nothing was asked has none."""
+        found = report.of_last_week(post.connection, self._desk, self._mailbox_id, post.now)
+        return found if any(row.tickets for row in found.rows) else None
 
     def _warnings(self, post: Post, since: datetime) -> tuple[str, ...]:
         events = tickets.security_events_since(post.connection, self._mailbox_id, since)

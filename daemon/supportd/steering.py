@@ -374,6 +374,7 @@ def recount(post: Post, ticket_id: int) -> None:
     ticket = load(post, ticket_id)
     counted = clocks(post, ticket)
     deadlines = counted.deadlines
+    tickets.write_clocks(post.connection, ticket_id, counted.all)
     first_response = next((clock for clock in counted.all if clock.kind is sla.Kind.RESPONSE), None)
     tickets.change(
         post.connection,

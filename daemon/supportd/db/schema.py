@@ -221,6 +221,22 @@ event = Table(
     Index("ix_event_ticket", "ticket_id", "id"),
 )
 
+# Each clock that a ticket ever had, as its events say; rewritten whole when the ticket is counted anew.
+clock = Table(
+    "clock",
+    metadata,
+    Column("ticket_id", Id, ForeignKey("ticket.id"), primary_key=True),
+    Column("kind", String(12), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("level", Integer, nullable=False),
+    Column("due", UTCInstant),
+    Column("met_at", UTCInstant),
+    Column("late_seconds", BigInteger),  # service time past due when it stopped; negative when early
+    Column("paused_seconds", BigInteger, nullable=False),
+    Column("is_missed", Boolean, nullable=False),
+    Column("is_waiting", Boolean, nullable=False),
+)
+
 participant = Table(
     "participant",
     metadata,

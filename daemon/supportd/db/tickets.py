@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
@@ -21,9 +21,11 @@ from supportd.core.model import (
     Status,
     Ticket,
 )
+from supportd.core.sla import Clock
 from supportd.db.schema import (
     attachment,
     blob,
+    clock,
     counter,
     event,
     incident,
@@ -295,6 +297,96 @@ def events(connection: Connection, ticket_id: int) -> list[Event]:
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockRow:
+    """One clock of one ticket, as its events said when the ticket was last counted."""
+
+    ticket_id: int
+    reference: str
+    kind: str
+    level: int
+    received_at: datetime
+    due: datetime | None
+    met_at: datetime | None
+    late: timedelta | None
+    paused: timedelta
+    is_missed: bool
+    is_waiting: bool
+
+
+def write_clocks(connection: Connection, ticket_id: int, clocks: Iterable[Clock]) -> None:
+    """Replace the clocks of the ticket by *clocks*."""
+    connection.execute(delete(clock).where(clock.c.ticket_id == ticket_id))
+    rows = [
+        {
+            "ticket_id": ticket_id,
+            "kind": one.kind,
+            "round": one.round,
+            "level": one.level,
+            "due": one.due,
+            "met_at": one.met_at,
+            "late_seconds": None if one.margin is None else round(-one.margin.total_seconds()),
+            "paused_seconds": round(one.paused.total_seconds()),
+            "is_missed": one.missed,
+            "is_waiting": one.is_waiting,
+        }
+        for one in clocks
+    ]
+    if rows:
+        connection.execute(insert(clock), rows)
+
+
+def clocks_between(connection: Connection, mailbox_id: int, since: datetime, until: datetime) -> Iterator[ClockRow]:
+    """Yield the clocks of tickets received in [*since*, *until*), but of spam and merged ones, by ticket."""
+    rows = connection.execute(
+        select(clock, ticket.c.reference, ticket.c.received_at)
+        .join_from(ticket, clock, clock.c.ticket_id == ticket.c.id)
+        .where(*_reported(mailbox_id, since, until))
+        .order_by(clock.c.ticket_id)
+    )
+    for row in rows:
+        yield ClockRow(
+            ticket_id=row.ticket_id,
+            reference=row.reference,
+            kind=row.kind,
+            level=row.level,
+            received_at=row.received_at,
+            due=row.due,
+            met_at=row.met_at,
+            late=None if row.late_seconds is None else timedelta(seconds=row.late_seconds),
+            paused=timedelta(seconds=row.paused_seconds),
+            is_missed=row.is_missed,
+            is_waiting=row.is_waiting,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """That a ticket came in: its level now, and when."""
+
+    level: int
+    received_at: datetime
+
+
+def received_between(connection: Connection, mailbox_id: int, since: datetime, until: datetime) -> Iterator[Receipt]:
+    """Yield level and receipt of tickets received in [*since*, *until*), but of spam and merged ones."""
+    rows = connection.execute(
+        select(ticket.c.level, ticket.c.received_at).where(*_reported(mailbox_id, since, until))
+    )
+    for row in rows:
+        yield Receipt(level=row.level, received_at=row.received_at)
+
+
+def _reported(mailbox_id: int, since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ticket.c.mailbox_id == mailbox_id,
+        ticket.c.received_at >= since,
+        ticket.c.received_at < until,
+        ticket.c.spam.is_(False),
+        ticket.c.merged_into.is_(None),
+    )
 
 
 def contents(connection: Connection, event_id: int) -> list[Attachment]:
