@@ -288,6 +288,10 @@ def test_a_long_problem_is_quoted_short() -> None:
     assert len(mistake("#" + "x" * 5000).problems[0]) < 100
 
 
+def test_a_mistake_of_hundreds_of_lines_is_answered_in_a_few() -> None:
+    assert len(mistake("#x\n" * 500).problems) == 11
+
+
 # Help
 
 

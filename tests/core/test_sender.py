@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -103,6 +104,8 @@ def test_one_plain_address_with_any_name_is_read(field: str) -> None:
         "sam@allsaints.example (evil@attacker.example)",
         "sam@allsaints.example evil@attacker.example",
         "<sam@allsaints.example>evil@attacker.example",
+        "Sam > <sam@allsaints.example>",
+        "Sam < <sam@allsaints.example>",
         "<sam@allsaints.example",
         "Sam",
         "",
@@ -168,6 +171,39 @@ def test_another_domains_signature_does_not_make_a_technician() -> None:
     )
 
     assert level(BORDER, results, FROM_OUTSIDE) is Level.MEMBER
+
+
+def test_a_signature_of_two_domains_is_nobodys() -> None:
+    results = (
+        "Authentication-Results",
+        "mx.allsaints.example; dkim=pass header.d=allsaints.example header.d=mailer.example;"
+        " dmarc=pass header.from=allsaints.example",
+    )
+
+    assert level(BORDER, results, FROM_OUTSIDE) is Level.MEMBER
+
+
+def test_a_field_that_cannot_be_read_spoils_those_beside_it() -> None:
+    odd = ("Authentication-Results", "mx.allsaints.example; spf=pass (x")
+
+    assert level(BORDER, odd, RESULTS, FROM_OUTSIDE) is Level.UNVERIFIED
+    assert level(BORDER, RESULTS, odd, FROM_OUTSIDE) is Level.UNVERIFIED
+
+
+def test_a_mail_from_with_more_than_an_address_in_it_spoils_the_results() -> None:
+    found = mail(RESULTS, FROM_OUTSIDE)
+
+    for odd in ("x;dmarc=pass@attacker.example", '"x y"@attacker.example', "x"):
+        assert sender.evidence(replace(found, envelope_from=odd), BORDER).level is Level.UNVERIFIED
+    for usual in ("", "bounces+jane=x.example@mailer.example", SAM):
+        assert sender.evidence(replace(found, envelope_from=usual), BORDER).level is Level.TECHNICIAN
+
+
+def test_a_token_does_not_mend_an_odd_from_field() -> None:
+    standing = sender.evidence(mail(field=f"{SAM}, evil@attacker.example"), NONE)
+
+    assert standing.claims_technician
+    assert sender.with_token(standing, NONE) is standing
 
 
 def test_with_a_profile_a_token_alone_proves_nothing() -> None:
@@ -306,7 +342,15 @@ def test_results_of_the_senders_below_googles_do_not_count() -> None:
 
     assert level(GOOGLE, *FROM_GOOGLE, failed, BY_GOOGLE) is Level.UNVERIFIED
     assert level(GOOGLE, *FROM_GOOGLE, ("MIME-Version", "1.0"), BY_GOOGLE) is Level.UNVERIFIED
-    assert level(GOOGLE, *FROM_GOOGLE, ("Received", "from a by b with SMTP; Mon"), BY_GOOGLE) is Level.UNVERIFIED
+    for host in ("b", "mx.google.com", "2002:a05:6402::1"):
+        received = ("Received", f"from a by {host} with SMTP; Mon")
+        assert level(GOOGLE, *FROM_GOOGLE, received, BY_GOOGLE) is Level.UNVERIFIED
+
+
+def test_results_below_googles_border_in_anothers_name_do_not_count() -> None:
+    other = ("Authentication-Results", BY_GOOGLE[1].replace("mx.google.com;", "mx.attacker.example;"))
+
+    assert level(GOOGLE, *FROM_GOOGLE, other) is Level.UNVERIFIED
 
 
 def test_results_above_every_google_hop_are_not_googles() -> None:
@@ -383,6 +427,7 @@ def test_the_topmost_of_microsofts_fields_is_the_last_word() -> None:
     failed = ("Authentication-Results", "spf=fail; dmarc=fail action=quarantine header.from=allsaints.example")
 
     assert level(MICROSOFT, INSIDE, failed, BY_MICROSOFT, AT_MICROSOFTS_BORDER) is Level.UNVERIFIED
+    assert level(MICROSOFT, INSIDE, BY_MICROSOFT, failed, AT_MICROSOFTS_BORDER) is Level.TECHNICIAN
 
 
 # Reading the field

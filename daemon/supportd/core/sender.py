@@ -298,8 +298,6 @@ def _hop(received: str) -> _Hop | None:
     words: list[str] = []
     for word in received[:_LONGEST_FIELD].replace("(", " ( ").replace(")", " ) ").replace(";", " ; ").split():
         depth += (word == "(") - (word == ")")
-        if depth < 0:
-            return None
         if depth == 0 and word != ")":
             words.append(word.lower())
     clauses = words[: words.index(";")] if ";" in words else words

@@ -165,7 +165,7 @@ def read_reply_address(candidate: str, address: str, keys: Keys) -> ReplyToken |
         return None
     reference, _, encoded = local.removeprefix(own_local + "+").rpartition(".")
     token = _decode(encoded, _TOKEN_BYTES)
-    if token is None or not reference or plain_reference(reference) != reference:
+    if token is None:
         return None
     head, mac = token[:-_MAC_BYTES], token[-_MAC_BYTES:]
     key = keys.find(head[0])
