@@ -44,10 +44,10 @@ ABSENCE_SUBJECTS = (
     "vacation", "annual leave", "on leave", "on annual leave", "on holiday", "on vacation", "maternity leave",
     "paternity leave", "abwesend", "abwesenheit", "urlaub", "im urlaub", "absence", "absent", "en congé", "congés",
     "fuera de la oficina", "ausente", "ausencia", "vacaciones", "poza biurem", "nieobecność", "nieobecnosc", "urlop",
-    "nie ma mnie", "atostogos", "atostogauju", "nedarbingumas", "ausência", "ausencia temporária", "férias",
-    "de férias", "ausente do", "absenţă", "absență", "concediu", "în concediu", "plecat din birou", "assente",
-    "assenza", "ferie", "in ferie", "afwezig", "afwezigheid", "vakantie", "fravær", "frånvaro", "poissa", "dovolená",
-    "szabadság", "отпуск", "відпустка", "دفتر سے باہر", "چھٹی", "خارج المكتب", "izindeyim", "ofis dışında",
+    "nie ma mnie", "atostogos", "atostogauju", "nedarbingumas", "ausência", "férias", "de férias", "absenţă",
+    "absență", "concediu", "în concediu", "plecat din birou", "assente", "assenza", "ferie", "in ferie", "afwezig",
+    "vakantie", "fravær", "frånvaro", "poissa", "dovolená", "szabadság", "отпуск", "відпустка", "دفتر سے باہر",
+    "چھٹی", "خارج المكتب", "izindeyim", "ofis dışında",
 )  # fmt: skip
 
 ABSENCE_ENDINGS = (
@@ -56,26 +56,25 @@ ABSENCE_ENDINGS = (
 ABSENCE_PHRASES = (
     "out of the office", "out of office", "annual leave", "on leave", "maternity leave", "paternity leave",
     "sick leave", "parental leave", "on holiday", "on vacation", "away from my", "away from the office", "away until",
-    "i am away", "i'm away", "i am currently away", "currently away", "limited access to", "no access to my",
-    "back in the office", "return to the office", "returning to work", "i will return", "i will be back",
-    "i'll be back", "no longer work", "has left the", "not in the office", "not in school", "only work",
-    "working days are", "i work part", "non-working day", "school is closed", "office is closed",
-    "closed for half term", "closed for the", "will respond to your", "respond when", "reply when i",
-    "reply on my return", "upon my return", "on my return", "automatic reply", "automated reply",
+    "i am away", "i'm away", "currently away", "limited access to", "no access to my", "back in the office",
+    "return to the office", "returning to work", "i will return", "i will be back", "i'll be back", "no longer work",
+    "has left the", "not in the office", "not in school", "only work", "working days are", "i work part",
+    "non-working day", "school is closed", "office is closed", "closed for half term", "closed for the",
+    "will respond to your", "respond when", "reply when i", "on my return", "automatic reply", "automated reply",
     "automatic response", "automated response", "auto-reply", "this mailbox is not monitored", "no longer monitored",
     "nicht im büro", "nicht im haus", "im urlaub", "abwesend", "ausser haus", "nicht erreichbar", "zurück am",
     "je suis absent", "actuellement absent", "en congé", "en vacances", "de retour", "absente du", "absent du",
-    "absent jusqu", "fuera de la oficina", "de vacaciones", "estaré ausente", "estoy ausente", "ausente hasta",
-    "de baja", "regresaré", "poza biurem", "na urlopie", "nieobecn", "urlop", "nie ma mnie", "wracam", "powrót",
-    "automatyczna odpowiedź", "atostog", "nesu biure", "nedirbu", "grįšiu", "nebūsiu", "automatinis",
-    "fora do escritório", "de férias", "ausente", "licença", "regresso", "resposta automática", "concediu",
-    "nu sunt la birou", "lipsesc", "plecat", "mă întorc", "revin pe", "mesaj automat", "răspuns automat",
-    "fuori ufficio", "fuori sede", "in ferie", "assente", "rientr", "afwezig", "op vakantie", "met verlof",
-    "niet aanwezig", "dovolen", "mimo kancelář", "szabadságon", "házon kívül", "отпуск", "вне офиса", "відпуст",
-    "поза офісом", "на рабочем месте", "ofiste değil", "yıllık izin", "izindeyim", "λείπω", "εκτόσ γραφείου",
-    "دفتر سے باہر", "دفتر میں نہیں", "چھٹی", "خارج المكتب", "إجازة", "אינני במשרד", "בחופשה", "不在办公室", "外出",
-    "休假", "ferie", "fravær", "semester", "borta från", "tillbaka", "poissa", "lomalla", "no longer employed",
-    "i have now left", "will not be reading", "prombūtn", "atvaļinājum", "puhkus", "on a course",
+    "absent jusqu", "fuera de la oficina", "de vacaciones", "de baja", "regresaré", "poza biurem", "nieobecn",
+    "urlop", "nie ma mnie", "wracam", "powrót", "automatyczna odpowiedź", "atostog", "nesu biure", "nedirbu",
+    "grįšiu", "nebūsiu", "automatinis", "fora do escritório", "de férias", "ausente", "licença", "regresso",
+    "resposta automática", "concediu", "nu sunt la birou", "lipsesc", "plecat", "mă întorc", "revin pe",
+    "mesaj automat", "răspuns automat", "fuori ufficio", "fuori sede", "assente", "rientr", "afwezig", "op vakantie",
+    "met verlof", "niet aanwezig", "dovolen", "mimo kancelář", "szabadságon", "házon kívül", "отпуск", "вне офиса",
+    "відпуст", "поза офісом", "на рабочем месте", "ofiste değil", "yıllık izin", "izindeyim", "λείπω",
+    "εκτόσ γραφείου", "دفتر سے باہر", "دفتر میں نہیں", "چھٹی", "خارج المكتب", "إجازة", "אינני במשרד", "בחופשה",
+    "不在办公室", "外出", "休假", "ferie", "fravær", "semester", "borta från", "tillbaka", "poissa", "lomalla",
+    "no longer employed", "i have now left", "will not be reading", "prombūtn", "atvaļinājum", "puhkus",
+    "on a course",
 )  # fmt: skip
 
 # The manners of one who answers everybody in the same words.
@@ -84,12 +83,12 @@ ANSWER_PHRASES = (
     "thanks for your message", "thank you for contacting", "thanks for contacting", "thank you for getting in touch",
     "in my absence", "during my absence", "in an emergency", "if your enquiry is urgent", "if your query is urgent",
     "if your message is urgent", "if your email is urgent", "if it is urgent", "if urgent", "for urgent",
-    "urgent matters", "urgent enquiries", "limited access to", "upon my return", "on my return", "when i return",
-    "as soon as i return", "will respond to your", "will reply to your", "will get back to you",
-    "responding to email", "your email will not be", "in dringenden fällen", "vielen dank für ihre",
-    "en cas d'urgence", "merci pour votre", "en caso de urgencia", "gracias por su", "w pilnych sprawach",
-    "dziękuję za wiadomość", "em caso de urgência", "obrigado pel", "obrigada pel", "pentru urgențe",
-    "vă mulțumesc pentru", "skubiais atvejais", "ačiū už", "in caso di urgenza", "bij spoed",
+    "urgent matters", "urgent enquiries", "limited access to", "on my return", "when i return", "as soon as i return",
+    "will respond to your", "will reply to your", "will get back to you", "responding to email",
+    "your email will not be", "in dringenden fällen", "vielen dank für ihre", "en cas d'urgence", "merci pour votre",
+    "en caso de urgencia", "gracias por su", "w pilnych sprawach", "dziękuję za wiadomość", "em caso de urgência",
+    "obrigado pel", "obrigada pel", "pentru urgențe", "vă mulțumesc pentru", "skubiais atvejais", "ačiū už",
+    "in caso di urgenza", "bij spoed",
 )  # fmt: skip
 # A desk confirms in one of these, and adds its manners.
 RECEIPT_PHRASES = (
@@ -123,6 +122,11 @@ REQUEST_PHRASES = (
     "comment désactiver", "ne fonctionne pas", "cómo desactivo", "no funciona",
 )  # fmt: skip
 
+# What a person says of a thing whose name stands before the colon.
+PREDICATES = (
+    "not ", "isn't", "isn’t", "is not", "won't", "won’t", "will not", "doesn't", "doesn’t", "does not", "still ",
+    "keeps ", "stuck", "how ", "why ", "turn ", "switch ", "can't", "can’t", "cannot",
+)  # fmt: skip
 FORWARD_PREFIXES = (
     "fw:", "fwd:", "wg:", "tr:", "rv:", "enc:", "pd:", "i:", "vs:", "doorst:", "fs:", "перес:", "fwd ",
 )  # fmt: skip
@@ -149,30 +153,28 @@ BOUNCE_SUBJECTS = (
     "mail could not be delivered", "mail delivery warning", "mail error", "returned to sender",
     "automatically rejected mail", "email delivery failure", "e-mail delivery failure", "permanent delivery failure",
     "email could not be delivered", "message could not be delivered", "メッセージを配信できません",
-    "nicht zugestellt:", "zustellung der nachricht", "nie dostarczono wiadomości", "nedoručen", "kézbesíthetetlen",
-    "teslim edilemedi", "無法傳送", "无法投递", "配信不能", "undeliverable", "undelivered", "undeliverable mail",
-    "delivery status notification", "mail delivery failed", "mail delivery failure", "mail delivery problem",
-    "mail delivery system", "mail delivery status", "mail system error", "failure notice", "returned mail",
-    "delivery failure", "delivery failed", "delivery has failed", "delivery report", "message status - undeliverable",
-    "message undeliverable", "message delivery failure", "message not delivered", "mail not delivered",
-    "non-delivery", "nondeliverable", "non delivery", "could not send message", "warning: message",
-    "warning: could not send", "delayed mail", "delivery delayed", "mail delivery delayed", "message delayed",
-    "delivery incomplete", "unzustellbar", "nicht zustellbar", "nicht zugestellt", "zustellung fehlgeschlagen",
-    "non remis", "échec de la remise", "non distribuable", "impossible de remettre", "no se puede entregar",
-    "no entregado", "niedostarczon", "niedostarczaln", "nie można dostarczyć", "nie dostarczono", "nepristatyt",
-    "neįteikt", "non recapitabile", "notifica di mancato recapito", "impossibile recapitare", "niet-bezorgbaar",
-    "onbestelbaar", "não entregue", "não é possível entregar", "não foi possível entregar", "nelivrat", "nelivrabil",
-    "imposibil de livrat", "kan inte levereras", "kan ikke leveres", "nedoručiteľn", "nedoručiteln", "недоставлен",
-    "не удается доставить",
+    "zustellung der nachricht", "nedoručen", "kézbesíthetetlen", "teslim edilemedi", "無法傳送", "无法投递",
+    "配信不能", "undeliverable", "undelivered", "delivery status notification", "mail delivery failed",
+    "mail delivery failure", "mail delivery problem", "mail delivery system", "mail delivery status",
+    "mail system error", "failure notice", "returned mail", "delivery failure", "delivery failed",
+    "delivery has failed", "delivery report", "message status - undeliverable", "message undeliverable",
+    "message delivery failure", "message not delivered", "mail not delivered", "non-delivery", "nondeliverable",
+    "non delivery", "could not send message", "warning: message", "warning: could not send", "delayed mail",
+    "delivery delayed", "mail delivery delayed", "message delayed", "delivery incomplete", "unzustellbar",
+    "nicht zustellbar", "nicht zugestellt", "zustellung fehlgeschlagen", "non remis", "échec de la remise",
+    "non distribuable", "impossible de remettre", "no se puede entregar", "no entregado", "niedostarczon",
+    "niedostarczaln", "nie można dostarczyć", "nie dostarczono", "nepristatyt", "neįteikt", "non recapitabile",
+    "notifica di mancato recapito", "impossibile recapitare", "niet-bezorgbaar", "onbestelbaar", "não entregue",
+    "não é possível entregar", "não foi possível entregar", "nelivrat", "nelivrabil", "imposibil de livrat",
+    "kan inte levereras", "kan ikke leveres", "nedoručiteľn", "nedoručiteln", "недоставлен", "не удается доставить",
 )  # fmt: skip
 
 BOUNCE_PHRASES = (
     "has been postponed due to", "could not deliver message to", "unable to deliver your mail",
-    "cannot be delivered to the following", "following mail could not be delivered", "failed recipients",
-    "pas pu etre delivre", "there was an error delivering your mail", "requested action not taken",
-    "invalid user address", "unknown user", "had delivery errors", "delivery errors---",
-    "following recipients were affected", "message non-deliverable", "message could not be sent",
-    "has been rejected by the recipient", "dostarczenie wiadomości do tych adresatów",
+    "cannot be delivered to the following", "failed recipients", "pas pu etre delivre",
+    "there was an error delivering your mail", "requested action not taken", "invalid user address", "unknown user",
+    "had delivery errors", "delivery errors---", "following recipients were affected", "message non-deliverable",
+    "message could not be sent", "has been rejected by the recipient", "dostarczenie wiadomości do tych adresatów",
     "zustellung an diese empfänger", "échec de la remise", "no se puede entregar", "permanent fatal delivery errors",
     "this is the qmail-send program", "this message was created automatically by mail delivery software",
     "automatically generated delivery status notification", "did not reach some or all of the intended recipients",
@@ -180,15 +182,14 @@ BOUNCE_PHRASES = (
     "unable to deliver message", "we were unable to deliver", "had permanent fatal errors",
     "had transient non-fatal errors", "the following address failed", "the following address(es) failed",
     "this is the mail system at host", "this is the postfix program", "delivery has failed to these recipients",
-    "your message wasn't delivered", "your message couldn't be delivered", "your message could not be delivered",
-    "message could not be delivered", "could not be delivered to", "mail could not be delivered",
-    "was not delivered to", "was undeliverable", "this is a delivery failure notification", "undelivered message",
-    "following recipient(s) could not be reached", "following recipients could not be reached",
-    "while trying to deliver the mail to", "delivery attempt failed", "no such user", "user unknown",
-    "mailbox unavailable", "address not found", "mailbox is full", "recipient not found",
-    "konnte nicht zugestellt werden", "n'a pas pu être remis", "no se pudo entregar", "nie mógł zostać dostarczon",
-    "nie została dostarczona", "nepavyko pristatyti", "não pôde ser entregue", "nu a putut fi livrat",
-    "non è stato possibile recapitare",
+    "your message wasn't delivered", "your message couldn't be delivered", "message could not be delivered",
+    "could not be delivered to", "mail could not be delivered", "was not delivered to", "was undeliverable",
+    "this is a delivery failure notification", "undelivered message", "following recipient(s) could not be reached",
+    "following recipients could not be reached", "while trying to deliver the mail to", "delivery attempt failed",
+    "no such user", "user unknown", "mailbox unavailable", "address not found", "mailbox is full",
+    "recipient not found", "konnte nicht zugestellt werden", "n'a pas pu être remis", "no se pudo entregar",
+    "nie mógł zostać dostarczon", "nie została dostarczona", "nepavyko pristatyti", "não pôde ser entregue",
+    "nu a putut fi livrat", "non è stato possibile recapitare",
 )  # fmt: skip
 
 # What stands before the letter that came back: what follows was written by us.
@@ -224,11 +225,11 @@ CHALLENGE_DOMAINS = frozenset(
 
 CHALLENGE_FIELDS = ("x-tmda-confirm", "x-challenge", "x-boxtrapper")
 CHALLENGE_PHRASES = (
-    "please confirm your message", "confirm your message", "verify that you are a human", "verify you are human",
-    "your message is being held", "your message has been held", "your message is awaiting",
-    "your email is waiting for", "click on the link below to have your message delivered", "to release your message",
-    "on my approved sender list", "not on my approved", "added to my allowed sender", "approved senders list",
-    "click the link below to be added", "complete this verification", "authenticate yourself as a sender",
+    "confirm your message", "verify that you are a human", "verify you are human", "your message is being held",
+    "your message has been held", "your message is awaiting", "your email is waiting for",
+    "click on the link below to have your message delivered", "to release your message", "on my approved sender list",
+    "not on my approved", "added to my allowed sender", "approved senders list", "click the link below to be added",
+    "complete this verification", "authenticate yourself as a sender",
     "reply to this message to have your message delivered", "simply reply to this message", "one-time verification",
     "just this once, click", "verification of the sender", "senders i have approved beforehand",
     "fill out the short request form",
@@ -236,38 +237,37 @@ CHALLENGE_PHRASES = (
 
 # What an address says that nobody reads, punctuation aside.
 NO_REPLY_WORDS = (
-    "noreply", "noreplies", "donotreply", "dontreply", "donotrespond", "notreply", "nepasrepondre", "noresponder",
-    "nichtantworten", "keineantwort", "naoresponda", "nieodpowiadaj", "neatsakyti", "nuraspunde", "nonrispondere",
-    "unmonitored",
+    "noreply", "noreplies", "dontreply", "donotrespond", "notreply", "nepasrepondre", "noresponder", "nichtantworten",
+    "keineantwort", "naoresponda", "nieodpowiadaj", "neatsakyti", "nuraspunde", "nonrispondere", "unmonitored",
 )  # fmt: skip
 # Parts of a local part that no person has, wherever they stand in it.
 MACHINE_TOKENS = frozenset(
     {
-        "prtg", "nagios", "icinga", "zabbix", "checkmk", "librenms", "grafana", "solarwinds", "smokeping", "monitis",
-        "uptimerobot", "statuspage", "scanner", "copier", "photocopier", "mfp", "mfd", "bizhub", "synology", "qnap",
-        "diskstation", "veeam", "acronis", "idrac", "unifi", "logwatch", "watchguard", "fortigate", "sophos",
-        "automailer", "autoresponder", "auto-confirm", "mailbot", "robot", "postbot", "notifications", "notification",
-        "alerts", "alerting", "alarms", "monitoring", "msonlineservicesteam", "o365mc",
+        "acronis", "alarm", "alarms", "alert", "alerting", "alerts", "automailer", "autoresponder", "backup",
+        "backups", "bizhub", "checkmk", "copier", "diskstation", "fortigate", "grafana", "icinga", "idrac",
+        "librenms", "logwatch", "mailbot", "mfd", "mfp", "monitis", "monitoring", "msonlineservicesteam", "nagios",
+        "notification", "notifications", "o365mc", "office365alerts", "photocopier", "postbot", "printer", "printers",
+        "prtg", "qnap", "quarantine", "robot", "scanner", "server", "smokeping", "solarwinds", "sophos", "statuspage",
+        "synology", "unifi", "uptimerobot", "veeam", "voicemail", "watchguard", "zabbix",
     }
 )  # fmt: skip
 
 # Names of machines that could be part of a person's name (Nas, Root): only as the whole local part, digits aside.
 MACHINE_NAMES = frozenset(
     {
-        "root", "cron", "daemon", "ups", "apc", "nas", "backup", "backups", "server", "system", "printer", "printers",
-        "print", "scan", "scans", "scantoemail", "scantomail", "fax", "alert", "alarm", "monitor", "bot", "www-data",
-        "apache", "nginx", "nobody", "mailer", "wordpress", "jenkins", "gitlab", "anacron", "smtp", "snmp", "router",
-        "firewall", "switch", "esxi", "vcenter", "cctv", "nvr", "dvr", "door-entry", "hvac", "bms", "notify",
-        "notice", "notices", "status", "dmarc", "reminders", "reminder", "system-alerts", "license", "licensing",
+        "anacron", "apache", "apc", "bms", "bot", "cctv", "cron", "daemon", "dmarc", "door-entry", "dvr", "esxi",
+        "fax", "firewall", "gitlab", "hvac", "jenkins", "license", "licensing", "mailer", "monitor", "nas", "nginx",
+        "nobody", "notice", "notices", "notify", "nvr", "reminder", "reminders", "renewals", "reporting", "reports",
+        "root", "scan", "scans", "scantoemail", "scantomail", "smtp", "snmp", "status", "system", "system-alerts",
+        "ups", "vcenter", "webform", "webforms", "wordpress", "www-data",
     }
 )  # fmt: skip
 
 # Machines named after what they are and where they stand: ups-comms-room.
 MACHINE_FIRST_NAMES = frozenset(
     {
-        "ups", "nas", "backup", "cron", "firewall", "printer", "scan", "alert", "alarm", "monitor", "copier", "cctv",
-        "nvr", "bms", "sensor", "envmon", "laserjet", "officejet", "ricoh", "xerox", "kyocera", "konica", "lexmark",
-        "esxi",
+        "bms", "cctv", "cron", "envmon", "esxi", "firewall", "konica", "kyocera", "laserjet", "lexmark", "monitor",
+        "nas", "nvr", "officejet", "ricoh", "scan", "sensor", "ups", "xerox",
     }
 )  # fmt: skip
 # Names in X-Mailer and User-Agent that only machines write.
@@ -283,8 +283,8 @@ MACHINE_SOFTWARE = frozenset(
 MAIL_CLIENTS = (
     "outlook", "iphone", "ipad", "apple mail", "thunderbird", "evolution", "mutt", "android", "samsung", "yahoo",
     "k-9", "roundcube", "zimbra", "kmail", "groupwise", "lotus", "notes", "squirrelmail", "windows mail",
-    "windowslivemail", "aolwebmail", "alpine", "webmail", "open-xchange", "horde", "s-nail", "heirloom", "postbox",
-    "eudora", "the bat", "airmail", "spark",
+    "windowslivemail", "alpine", "webmail", "open-xchange", "horde", "s-nail", "heirloom", "postbox", "eudora",
+    "the bat", "airmail", "spark",
 )  # fmt: skip
 
 SCAN_SUBJECTS = (
@@ -304,8 +304,8 @@ ALERT_SUBJECTS = (
 )  # fmt: skip
 AUTOMATED_PHRASES = (
     "this is an automated", "this is an automatic", "this is an auto-generated", "this is an auto generated",
-    "this is an automatically generated", "this is a system generated", "this is a system-generated",
-    "this e-mail was sent automatically", "this email was sent automatically", "this message was sent automatically",
+    "this is a system generated", "this is a system-generated", "this e-mail was sent automatically",
+    "this email was sent automatically", "this message was sent automatically",
     "this message was generated automatically", "this message was automatically generated",
     "this email was automatically generated", "this email has been automatically generated",
     "this email was generated automatically", "this e-mail was automatically generated",

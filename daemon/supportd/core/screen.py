@@ -438,16 +438,16 @@ def _is_absence_note(facts: _Facts) -> bool:
         return False
     is_absent = _contains(facts.head, phrases.ABSENCE_PHRASES)
     asks = _contains(facts.head, phrases.REQUEST_PHRASES)
-    asks_in_subject = _contains(facts.subject, phrases.REQUEST_PHRASES)
     if is_prefixed:
         # Nobody writes "Automatic reply:" by hand, except who asks about it in a mail that answers nothing.
         is_answer = _is_marked_as_answer(facts) or bool(facts.answers) or _quotes_a_subject(rest)
-        return is_answer or not (asks or (asks_in_subject and not is_absent))
+        asks_about_it = rest.lstrip().startswith(phrases.PREDICATES) and not is_absent
+        return is_answer or not (asks or asks_about_it)
     if is_topical:
         return is_absent and not asks
     if facts.auto_submitted or facts.has_null_path:
         return is_absent or bool(facts.answers)
-    if asks or asks_in_subject or not is_absent:
+    if facts.asks or not is_absent:
         return False
     # "Annual leave" alone is also what a person writes about; an answer, or the manners of one, must be beside it.
     is_polite = _contains(facts.head, phrases.ANSWER_PHRASES)
@@ -523,12 +523,13 @@ def _came_through_a_group_of_ours(facts: _Facts) -> bool:
 
 
 def _home_domains(facts: _Facts) -> frozenset[str]:
-    """Return the school's domains as configured, else as the receiving server's own fields tell them."""
+    """Return the school's domains: those configured, and the sender's where the receiving server calls it its own."""
     settings = facts.settings
     configured = settings.staff_domains | {address.rpartition("@")[2] for address in settings.own_addresses}
+    # Only the topmost field is the receiving server's; list hosts write Delivered-To as well, below it.
+    delivered = frozenset(address.rpartition("@")[2] for address in _delivered_to(facts)[:1])
     if configured:
-        return configured
-    delivered = frozenset(address.rpartition("@")[2] for address in _delivered_to(facts))
+        return configured | (delivered & {facts.domain})
     # Without them a list of the sender's own domain that wrote to an address there is an in-house group.
     return delivered or frozenset({facts.domain} & {address.domain for address in facts.mail.to})
 
@@ -609,7 +610,7 @@ def _has_alert_subject(facts: _Facts) -> bool:
 
 
 def _says_it_is_automated(facts: _Facts) -> bool:
-    if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote or facts.asks:
+    if facts.is_from_staff or facts.is_forward or facts.says_a_person_wrote:
         return False
     if _confirms_receipt(facts):
         return True
