@@ -221,6 +221,26 @@ def test_an_oversize_mail_is_known_by_its_headers() -> None:
     assert mail.text == "This mail is too large to read (52.4 MB); only its headers were taken."
 
 
+def test_the_html_alternative_tells_where_history_begins_in_a_language_we_do_not_know() -> None:
+    plain = "Működik, köszönöm!\r\nAnna\r\n\r\nKüldő fél= IT Support\r\nEkkor= hétfő\r\n\r\nMelyik teremben?\r\n"
+    html = "<p>Működik, <b>köszönöm!</b></p><p>Anna</p><div id=divRplyFwdMsg>Küldő</div><p>Melyik teremben?</p>"
+    head = b"Content-Type: text/%s; charset=utf-8\r\n\r\n"
+
+    mail = read(multipart(head % b"plain" + plain.encode(), head % b"html" + html.encode(), subtype=b"alternative"))
+
+    assert mail.new_text.split() == ["Működik,", "köszönöm!", "Anna"]
+    assert "Melyik teremben?" in mail.text
+
+
+def test_an_html_alternative_that_says_something_else_decides_nothing() -> None:
+    plain = b"\r\nThe printer is on fire.\r\n"
+    html = b"Content-Type: text/html\r\n\r\n<p>The weather is fine.</p><div id=divRplyFwdMsg>x</div>"
+
+    mail = read(multipart(plain, html, subtype=b"alternative"))
+
+    assert mail.new_text == "The printer is on fire."
+
+
 @pytest.mark.parametrize("smime", [b"enveloped-data", b"signed-data"])
 def test_a_mail_that_we_cannot_read_says_so(smime: bytes) -> None:
     mail = read(HEAD + b"Content-Type: application/pkcs7-mime; smime-type=" + smime + b"; name=smime.p7m\r\n\r\n0")

@@ -26,7 +26,7 @@ LIMIT_CHARS = 512 * 1024
 _SILENT = frozenset(
     {
         *("script", "style", "head", "title", "template", "svg", "math", "object", "iframe", "noframes"),
-        *("select", "datalist", "audio", "video", "canvas", "textarea", "-comment"),
+        *("select", "datalist", "audio", "video", "canvas", "textarea"),
     }
 )
 _PARAGRAPH = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "dl", "pre", "blockquote"))
@@ -48,15 +48,24 @@ _HTML_SPACES = re.compile(r"[ \t\n\f\r]+")
 RULE = "_" * 32
 _DEPTH_SHOWN = 10  # Deeper lists and quotes are shown as this deep, or the marks would outgrow the text.
 
-# Containers of quoted history: Gmail, Yahoo, Thunderbird, Proton, Zoho, GMX, Apple Mail.
-_QUOTE_CLASSES = frozenset(("gmail_attr", "gmail_quote", "yahoo_quoted", "moz-cite-prefix", "protonmail_quote"))
-_QUOTE_MARK = re.compile(
-    r"gmail_quote|gmail_attr|yahoo_quoted|moz-cite-prefix|protonmail_quote|type=[\"']?cite|divRplyFwdMsg|appendonsend"
-    r"|mail-editor-reference-message-container|name=[\"']?quote|border-top: ?solid #(?:E1E1E1|B5C4DF)",
-    re.IGNORECASE,
+# Containers of quoted history: Gmail, Yahoo, Thunderbird, Proton, Tuta, Airmail; by name those of GMX and Spark.
+_QUOTE_CLASSES = frozenset(
+    {
+        *("gmail_attr", "gmail_quote", "yahoo_quoted", "moz-cite-prefix", "protonmail_quote", "tutanota_quote"),
+        *("airmail_quote",),
+    }
 )
-# Outlook puts an empty mark or the header block of the old mail, and all that follows in the document is the old mail.
-_QUOTE_STARTS = frozenset(("divRplyFwdMsg", "appendonsend", "mail-editor-reference-message-container"))
+_QUOTE_NAMES = frozenset(("quote", "messageReplySection"))
+# Where all that follows in the document is the old mail: Outlook desktop, web and mobile, Zimbra, old Hotmail.
+_HISTORY_STARTS = frozenset(
+    ("divRplyFwdMsg", "appendonsend", "mail-editor-reference-message-container", "zwchr", "stopSpelling")
+)
+_HISTORY_COMMENT = "originalMessage"  # Samsung
+# A look for these, in lower case, tells whether any of them can be there.
+_QUOTE_MARKS = (
+    *(name.lower() for name in (*_QUOTE_CLASSES, *_HISTORY_STARTS, _HISTORY_COMMENT, "messageReplySection")),
+    *("cite", 'name="quote', "name=quote", "name='quote", "#e1e1e1", "#b5c4df"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,12 @@ class Markup:
     own: str | None = None
 
 
+def may_quote(html: str) -> bool:
+    """Return whether *html* shows any mark of a quote container; to look is far cheaper than to read."""
+    folded = html.lower()
+    return any(mark in folded for mark in _QUOTE_MARKS)
+
+
 def read(html: str) -> Markup:
     """Return the text of *html*; the part beyond 512 Ki characters is not read."""
     html = _shallow(html[:LIMIT_CHARS])
@@ -74,9 +89,11 @@ def read(html: str) -> Markup:
     if tree.root is None:
         return Markup(text="")
     writer = _Writer()
-    own = _Writer() if _QUOTE_MARK.search(html) else None
-    quoted = _walk(tree.root, writer, own)
-    return Markup(text=writer.text(), own=own.text() if own is not None and quoted else None)
+    own = _Writer() if may_quote(html) else None
+    if not _walk(tree.root, writer, own) or own is None:
+        return Markup(text=writer.text())
+    # Outlook on the web draws its rule in front of the mark.
+    return Markup(text=writer.text(), own=own.text().removesuffix(RULE).rstrip())
 
 
 def _shallow(html: str) -> str:
@@ -245,6 +262,9 @@ def _walk(root: LexborNode, whole: _Writer, own: _Writer | None) -> bool:
                     writer.lines(content)
                 else:
                     writer.words(content)
+        elif tag == "-comment":
+            if len(writers) == 2 and (node.comment_content or "").strip() == _HISTORY_COMMENT:
+                writers, met = (whole,), True
         elif tag not in _SILENT:
             attributes = node.attributes
             if not attributes or not _is_hidden(attributes):
@@ -292,7 +312,7 @@ def _is_hidden(attributes: dict[str, str | None]) -> bool:
 
 def _starts_history(attributes: dict[str, str | None]) -> bool:
     """Return whether all that follows in the document is the old mail (Outlook in its many forms)."""
-    if (attributes.get("id") or "").removeprefix("x_") in _QUOTE_STARTS:
+    if (attributes.get("id") or "").removeprefix("x_") in _HISTORY_STARTS:
         return True
     style = (attributes.get("style") or "").lower().replace(" ", "")
     return "border-top:solid#e1e1e1" in style or "border-top:solid#b5c4df" in style
@@ -309,7 +329,7 @@ def _is_quote(node: LexborNode, tag: str, attributes: dict[str, str | None]) -> 
         while child is not None and child.tag != "blockquote":
             child = child.next
         return child is None
-    return not _QUOTE_CLASSES.isdisjoint(classes) or (tag == "div" and attributes.get("name") == "quote")
+    return not _QUOTE_CLASSES.isdisjoint(classes) or (tag == "div" and attributes.get("name") in _QUOTE_NAMES)
 
 
 def _enter(writer: _Writer, tag: str, attributes: dict[str, str | None], counters: list[int]) -> None:

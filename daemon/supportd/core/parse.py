@@ -572,12 +572,44 @@ def _body(harvest: _Harvest) -> tuple[str, str | None]:
         and pages[0].alternative not in {page.alternative for page in plain if page.alternative}
     )
     if plain and not first_is_alone:
-        return "\n\n".join(page.text for page in plain)[:TEXT_BYTES], None
+        text = "\n\n".join(page.text for page in plain)[:TEXT_BYTES]
+        return text, _own_part(text, [page.text for page in pages if page.is_html])
     read = [markup.read(page.text) if page.is_html else markup.Markup(text=page.text) for page in pages]
     own = None
     if any(page.own is not None for page in read):
         own = clean.block("\n\n".join(page.text if page.own is None else page.own for page in read))
     return clean.block("\n\n".join(page.text for page in read))[:TEXT_BYTES], own
+
+
+def _own_part(plain: str, html: list[str]) -> str | None:
+    """Return how far *plain* says what its HTML alternative says outside quote containers; None if that cannot be told.
+
+    Outlook's plain text shows where history begins only in the language of the sender, its HTML in all.
+    """
+    if len(html) != 1 or not markup.may_quote(html[0]):
+        return None
+    own = markup.read(html[0]).own
+    wanted = [word for word in map(_bare, (own or "").split()) if word]
+    if not wanted:
+        return None
+    reached = 0
+    for token in re.finditer(r"\S+", plain[:SPLIT_CHARS]):
+        word = _bare(token[0])
+        if not word:
+            continue
+        if word != wanted[reached]:
+            return None
+        reached += 1
+        if reached == len(wanted):
+            return plain[: token.end()]
+    return None
+
+
+def _bare(word: str) -> str:
+    """Return *word* without what plain text and HTML write differently: punctuation, and addresses of links."""
+    if word.isalnum():
+        return word
+    return "" if "://" in word else "".join(filter(str.isalnum, word))
 
 
 def _cannot_read(root: _Part, text: str) -> str:
