@@ -5,7 +5,8 @@ Each level, open, closed and in the holidays; long, right-to-left, pictorial and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -60,6 +61,7 @@ _CASES = {
         row="server or internet down",
     ),
     2: _Case(
+        name="Tom Baker",
         subject="Web filter off?",
         text="The children in Year 6 can open pages that the filter always blocked. I have closed the laptops.",
         evidence=_evidence(("filter", "subject", "service:security")),
@@ -76,18 +78,21 @@ _CASES = {
         row="teaching of a class",
     ),
     4: _Case(
+        name="Priya Patel",
         subject="Password expired",
         text="My password has expired and the page to change it will not take the new one.",
         evidence=_evidence(("password", "subject", "service:account")),
         row="one person",
     ),
     5: _Case(
+        name="Helen Ward",
         subject="Could the website show the lunch menu?",
         text="Parents keep asking at the gate. A page with the week's menu would be lovely, no hurry.",
         evidence=_evidence(("website", "subject", "service:website")),
         row="request for a feature",
     ),
     6: _Case(
+        name="Marek Nowak",
         subject="Which cable for the visualiser?",
         text="Just wondering which cable I should order for the visualiser in Elm.",
         evidence=_evidence(("wondering", "body", "kind:question")),
@@ -160,11 +165,12 @@ def every(composer: Composer, hours: Hours, policy: Policy, now: datetime) -> It
         ticket = _ticket(case, 3, at, hours, policy)
         ticket = replace(ticket, evidence=_evidence((case.subject[:60], "subject", "scope:class")), row=case.subject)
         yield from _of_a_ticket(composer, ticket, at, kind)
-        yield from _of_the_desk(composer, ticket, at, kind)
+        yield from _of_the_desk(composer, [ticket], at, kind)
     plain = _ticket(_CASES[3], 3, at, hours, policy)
     yield from _of_a_ticket(composer, replace(plain, restricted=True), at, "restricted")
     yield from _of_a_ticket(composer, replace(plain, verified=False), at, "unverified")
-    yield from _of_the_desk(composer, plain, at, "open")
+    morning = [_ticket(case, level, at, hours, policy) for level, case in _CASES.items()]
+    yield from _of_the_desk(composer, morning, at, "open")
 
 
 def showcase(composer: Composer, hours: Hours, policy: Policy, now: datetime) -> Iterator[Sample]:
@@ -363,9 +369,9 @@ def _of_a_ticket(composer: Composer, ticket: Ticket, at: datetime, how: str) -> 
     yield ours("help", lambda outside: composer.help(outside, ticket))
 
 
-def _of_the_desk(composer: Composer, ticket: Ticket, at: datetime, how: str) -> Iterator[Sample]:
+def _of_the_desk(composer: Composer, tickets: Sequence[Ticket], at: datetime, how: str) -> Iterator[Sample]:
     """Yield the letters that speak of many tickets, or of none."""
-    digest = _digest(ticket, at)
+    ticket, digest = tickets[0], _digest(tickets, at)
     items = digest.overdue + digest.due_today + digest.overnight
 
     def sample(name: str, write: Callable[[Envelope], Letter]) -> Sample:
@@ -394,9 +400,11 @@ def _of_the_desk(composer: Composer, ticket: Ticket, at: datetime, how: str) -> 
     )
 
 
-def _digest(ticket: Ticket, at: datetime) -> Digest:
+def _digest(tickets: Sequence[Ticket], at: datetime) -> Digest:
+    given = itertools.cycle(tickets)
+
     def item(number: int, **over: object) -> Item:
-        changed = replace(ticket, id=number, reference=f"AS-{number}", **over)  # type: ignore[arg-type]
+        changed = replace(next(given), id=number, reference=f"AS-{number}", **over)  # type: ignore[arg-type]
         return Item(ticket=changed, reply_to=f"support+as-{number}.3f9x2k7qpa@allsaints.example")
 
     return Digest(
@@ -423,7 +431,7 @@ def _digest(ticket: Ticket, at: datetime) -> Digest:
             ),
         ),
         warnings=("the term dates end on Wed 21 Jul; add the next ones (61 days left)",),
-        report=_report(ticket),
+        report=_report(tickets[0]),
     )
 
 
