@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
+    from supportd.config import Config, Desk
     from supportd.core.hours import Day, Hours
     from supportd.core.sla import Move, Policy
 
@@ -29,7 +30,7 @@ def sla() -> None:
     """Why a deadline is what it is, deadlines for any instant, and how well they were kept."""
 
 
-@sla.command()
+@sla.command(epilog="For example:  supportd sla due --jsonl < tickets.jsonl")
 @click.option("--jsonl", is_flag=True, required=True, help="Read JSON lines, answer with JSON lines.")
 @click.pass_context
 def due(context: click.Context, jsonl: bool) -> None:
@@ -50,6 +51,24 @@ def due(context: click.Context, jsonl: bool) -> None:
     if failed:
         click.echo(f'{failed} of the lines could not be answered; see their "error"', err=True)
         context.exit(1)
+
+
+@sla.command(epilog="For example:  supportd sla explain AS-123")
+@click.argument("reference")
+@click.pass_context
+def explain(context: click.Context, reference: str) -> None:
+    """Tell why a ticket is due when it is: the windows that were counted, the pauses and the rule."""
+    from supportd import steering
+    from supportd.cli.desk import at_desk
+    from supportd.db import tickets
+
+    with at_desk(context) as desks, desks.database.read() as connection:
+        ticket_id = tickets.id_of(connection, reference)
+        if ticket_id is None:
+            raise UserError(f"there is no ticket {reference}; list them with: supportd ticket list --status all")
+        post = desks.post(connection, desks.desk_of(connection, ticket_id))
+        for line in steering.explanation(post, steering.load(post, ticket_id)):
+            click.echo(line)
 
 
 def answers(lines: Iterable[bytes], policy: Policy, hours: Hours) -> Iterator[tuple[str, bool]]:
@@ -119,7 +138,7 @@ def calendar() -> None:
     """When the service is open, and what a change of the calendar would move."""
 
 
-@calendar.command()
+@calendar.command(epilog="For example:  supportd calendar show | grep cover")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with a line for each date.")
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
@@ -136,18 +155,62 @@ def show(context: click.Context, as_json: bool) -> None:
             click.echo(f"{day.on} {day.on:%a} {day_text(day)}")
 
 
-@calendar.command()
+@calendar.command(epilog="For example:  supportd calendar diff config-next-year.yaml")
 @click.argument("new", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def diff(context: click.Context, new: Path) -> None:
-    """List the dates that the configuration file NEW would change, before anything applies."""
+    """List the dates that the configuration file NEW would change and the open deadlines that would move with it.
+
+    Nothing applies yet, and nothing is written.
+    """
     from supportd.config import load
 
-    lines = change_lines(context.obj.config().calendar.hours(), load(new).calendar.hours())
+    before, after = context.obj.config(), load(new)
+    lines = change_lines(before.calendar.hours(), after.calendar.hours())
+    for old_desk, new_desk in _pairs(before, after):
+        if old_desk.hours != before.calendar.hours() or new_desk.hours != after.calendar.hours():
+            lines += [f"{old_desk.name}: {line}" for line in change_lines(old_desk.hours, new_desk.hours)]
     click.echo("\n".join(lines) if lines else "No date changes.")
+    if context.obj.path is None or not _has_tickets(before):
+        click.echo("There is no database yet, so no open deadline moves.", err=True)
+        return
+    moving = list(_open_deadlines(context, after))
+    click.echo("\n".join(moving) if moving else "No open deadline moves.")
 
 
-@calendar.command()
+def _pairs(before: Config, after: Config) -> Iterator[tuple[Desk, Desk]]:
+    """Yield the desks of the same name in two configurations."""
+    named = {desk.name: desk for desk in after.desks}
+    return ((desk, named[desk.name]) for desk in before.desks if desk.name in named)
+
+
+def _has_tickets(config: Config) -> bool:
+    """Return whether there is a database: to look at one that SQLite has not made yet would make it."""
+    path = config.database_url.removeprefix("sqlite:///")
+    return path == config.database_url or Path(path).exists()
+
+
+def _open_deadlines(context: click.Context, after: Config) -> Iterator[str]:
+    """Yield a line for each deadline of a live ticket that *after* moves, counted by the same code as the deadline."""
+    from supportd import steering
+    from supportd.cli.desk import at_desk
+    from supportd.core.sla import moves
+    from supportd.db import tickets
+
+    with at_desk(context) as desks, desks.database.read() as connection:
+        for old_desk, new_desk in _pairs(desks.config, after):
+            old, new = desks.post(connection, old_desk), desks.post(connection, new_desk)
+            live = tickets.live(connection, old.mailbox_id, old_desk.level_names)
+            yield from move_lines(
+                moves(
+                    {ticket.reference: steering.clocks(old, ticket) for ticket in live},
+                    {ticket.reference: steering.clocks(new, ticket) for ticket in live},
+                ),
+                new_desk.hours,
+            )
+
+
+@calendar.command(epilog='For example:  supportd calendar close 2027-01-12 "snow"')
 @click.argument("day", metavar="YYYY-MM-DD")
 @click.argument("reason")
 @click.option("--to", "last", metavar="YYYY-MM-DD", help="The last date, when it is more than one.")
@@ -159,7 +222,8 @@ def close(context: click.Context, day: str, reason: str, last: str | None, hours
     from supportd.config import Config, document
     from supportd.config.calendar import closure, with_closure
 
-    path: Path = context.obj.file()
+    context.obj.own_config()
+    path: Path = context.obj.path
     text = path.read_bytes().decode("utf-8")
     edited = with_closure(text, closure(day, last or day, reason, hours, cover))
     surroundings = {"folder": path.parent}
