@@ -1,4 +1,4 @@
-"""The corpus of ``mails/``: each file goes the way of the daemon, parse -> screen, without any ticket history.
+"""The corpus of ``mails/``: each file goes the way of the daemon, parse -> screen -> rate, without any ticket history.
 
 ``NNN-what.expect`` is JSON: *why* is a sentence; *near* names the rule that a file comes close to and must miss;
 *configured* marks a verdict that hangs on ``SETTINGS``, all others must hold unconfigured too; every other key is one
@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from supportd.config.keywords import shipped
 from supportd.core import screen, tokens
 from supportd.core.model import Mail, Screening, Verdict
 from supportd.core.parse import parse
+from supportd.core.severity import Keywords, rate
 
 MAILS = sorted((Path(__file__).parent / "mails").glob("*.eml"))
 # The key that signed the Message-IDs of ours in the corpus.
@@ -32,7 +34,7 @@ SETTINGS = screen.Settings(
 NOT_OUTPUT = {"why", "near", "configured"}
 OUTPUT = {
     "verdict", "rule", "automatic", "bounce", "from", "from_name", "to", "subject", "message_id", "date", "text",
-    "new_text", "attachments", "severity", "evidence", "reason",
+    "new_text", "attachments", "severity",
 }  # fmt: skip
 
 
@@ -59,12 +61,23 @@ def flat(value: object) -> object:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
+@cache
+def keywords() -> Keywords:
+    return shipped().compiled()
+
+
+def severity(mail: Mail, screening: Screening) -> int:
+    sender = mail.sender.address if mail.sender else ""
+    return rate(mail.subject, mail.new_text, sender, keywords(), automatic=screening.automatic).level
+
+
 def output(path: Path) -> dict[str, object]:
-    """Return what ``supportd inspect`` says of the file, as far as parsing and screening decide it."""
+    """Return what ``supportd inspect`` says of the file."""
     mail, screening = read(path), judged(path)
     if mail is None or screening is None:
         return {"verdict": Verdict.QUARANTINED.value}
     return {
+        "severity": severity(mail, screening),
         "verdict": screening.verdict.value,
         "rule": screening.rule,
         "automatic": screening.automatic,
@@ -87,8 +100,7 @@ def test_a_mail_of_the_corpus_is_seen_as_its_expectation_says(path: Path) -> Non
 
     seen = output(path)
 
-    compared = {key: flat(seen[key]) for key in expected if key in seen}
-    assert compared == {key: flat(expected[key]) for key in compared}
+    assert {key: flat(seen.get(key)) for key in expected} == {key: flat(value) for key, value in expected.items()}
 
 
 @pytest.mark.parametrize("path", MAILS, ids=lambda path: path.stem)
