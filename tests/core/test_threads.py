@@ -329,6 +329,19 @@ def test_under_none_a_technician_without_his_own_token_is_an_ordinary_person(clu
     assert placement.alarm == f"{SAM} is a technician's, and the mail does not prove it"
 
 
+def test_a_quiet_alert_in_the_shared_inbox_is_answered_by_any_technician_and_by_the_inbox() -> None:
+    inbox = "it@allsaints.example"
+    trust = replace(NONE, technicians=frozenset({SAM, inbox}), inboxes=frozenset({inbox}))
+    alert = own_id(inbox, Role.TECHNICIAN)
+
+    for author in (SAM, inbox):
+        placement = place(mail(author, in_reply_to=(alert,)), TICKET, trust=trust)
+
+        assert isinstance(placement, Append)
+        assert placement.level is Level.COMMANDING
+    assert isinstance(place(mail(JUNE, in_reply_to=(alert,)), TICKET, trust=trust), NewLinked)
+
+
 def test_anothers_token_does_not_make_a_requester_a_technician() -> None:
     placement = place(mail(JANE, in_reply_to=(own_id(SAM, Role.TECHNICIAN),)), TICKET)
 

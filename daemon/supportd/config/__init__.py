@@ -137,13 +137,15 @@ class Desk:
 
     @property
     def sender_trust(self) -> Trust:
-        """Return whom this desk believes, for `sender.evidence`."""
+        """Return whom this desk believes, for `sender.evidence`: alerts go to technicians, on-call and the IT inbox."""
+        inboxes = frozenset((self.it_inbox,) if self.it_inbox else ())
         return Trust(
             profile=Profile(self.trust.profile),
             authserv_id=(self.trust.authserv_id or "").lower(),
             border_hosts=frozenset(self.trust.border_hosts),
             staff_domains=self.staff_domains,
-            technicians=frozenset(self.technician_addresses),
+            technicians=frozenset((*self.technician_addresses, *self.on_call)) | inboxes,
+            inboxes=inboxes,
         )
 
     @property

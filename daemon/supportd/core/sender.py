@@ -59,6 +59,8 @@ class Trust:
 
     *authserv_id* is what the border calls itself in its results (RFC 8601 2.5).  *border_hosts* are the names behind
     ``by`` in its Received fields; they are needed only where other servers of ours stand between it and the mailbox.
+    *technicians* are all addresses that may steer tickets, *inboxes* those of them that several technicians read: a
+    token mailed there is each technician's own.
 
     Raises:
         ValueError: the profile is ``rfc8601`` and there is no authserv-id.
@@ -69,6 +71,7 @@ class Trust:
     border_hosts: frozenset[str] = frozenset()
     staff_domains: frozenset[str] = frozenset()
     technicians: frozenset[str] = frozenset()
+    inboxes: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.profile is Profile.RFC8601 and not self.authserv_id:

@@ -214,7 +214,7 @@ def _has_token(writer: _Writer, found: Clues, target: Candidate, known: dict[int
         proof is not None
         and proof.role is Role.TECHNICIAN
         and _follow(candidate, known).id == target.id
-        and tokens.is_for(proof, writer.address, writer.keys)
+        and any(tokens.is_for(proof, person, writer.keys) for person in (writer.address, *writer.trust.inboxes))
         for candidate, proof, _ in _pointed_at(found, known)
     )
 
