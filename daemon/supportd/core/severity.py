@@ -255,7 +255,7 @@ def read(
     found = _without_contained(find(words, keywords))
     hits, withdrawn = _settle(words, found)
     facets: dict[str, list[Hit]] = {}
-    for hit in (*hits, *_sender(words, sender_address, keywords, automatic), *_counted(words)):
+    for hit in (*hits, *_sender(words, sender_address, keywords, automatic), *_counted(words), *_questions(words)):
         facets.setdefault(hit.facet, []).append(hit)
     for hit in _tie(words, hits):
         facets.setdefault(hit.facet, []).append(hit)
@@ -483,10 +483,22 @@ def _sender(words: Words, address: str, keywords: Keywords, automatic: bool) -> 
     else:
         facet = "sender:person"
     yield Hit(facet=facet, start=0, end=0, keyword=address)
-    for sentence in words.questions:
-        first = words.starts.get(sentence, -1)
-        if first >= 0 and any(word in _QUESTION_WORDS for word in words.words[first : first + 3]):
-            yield Hit(facet="kind:asks", start=first, end=min(first + 3, len(words.words)), keyword="?")
+
+
+def _questions(words: Words) -> Iterable[Hit]:
+    """Yield the sentences that ask for an answer, and whether the mail does little else."""
+    asked = [sentence for sentence in sorted(words.questions) if sentence in words.starts]
+    for sentence in asked:
+        first = words.starts[sentence]
+        end = min(first + 3, len(words.words))
+        yield Hit(facet="shape:question", start=first, end=end, keyword="?")
+        if not _QUESTION_WORDS.isdisjoint(words.words[first:end]):
+            yield Hit(facet="kind:asks", start=first, end=end, keyword="?")
+    # The subject, the greeting and the name below are sentences too.
+    if asked and 2 * len(asked) >= len(words.starts) - 3:
+        first = words.starts[asked[0]]
+        yield Hit(facet="shape:questions", start=first, end=min(first + 3, len(words.words)), keyword="?")
+
 
 
 def explain(

@@ -6,7 +6,7 @@ A keyword is words with spaces between:
   kind between; little words such as "the" and "our" may always stand between;
 * ``<device>`` any word of that group; ``<one> <few> <many> <number>`` (1, 2 to 4, 5 and more, any) and ``<room>`` (a
   class or year: 3B, Y4, KS1) are always there;
-* words are compared by their Snowball stem; in double quotes they are exact.
+* words are compared by their Snowball stem; ``=tripped`` is exact, and so is all that stands in double quotes.
 
 Nothing of this becomes a regular expression: a phrase is a short row of sets, and is tried where its first word stands.
 """
@@ -57,7 +57,7 @@ def stem(word: str) -> str:
     """Return the index key of a lower-case *word*: its stem, or the class of a number or a class's room."""
     if word.isdecimal() or word in _NUMBERS:
         number = number_of(word)
-        return "#one" if number == 1 else "#few" if number < 5 else "#many" if number < 1900 else "#year"
+        return "#none" if number == 0 else "#one" if number == 1 else "#few" if number < 5 else "#many" if number < 1900 else "#year"
     if _ROOM.match(word):
         return "#room"
     plain = word[:-2] if word.endswith("'s") else word
@@ -180,6 +180,7 @@ def _group(choice: str, groups: Mapping[str, Collection[str]]) -> Collection[str
 def _keys(choice: str, *, exact: bool) -> list[str]:
     if choice.startswith("#"):
         return [choice]
+    exact = exact or choice.startswith("=")
     words = [match.group().lower() for match in _WORD.finditer(_plain(choice)) if match.group()[0].isalnum()]
     return ["=" + word for word in words] if exact else [stem(word) for word in words]
 
