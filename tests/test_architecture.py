@@ -19,7 +19,7 @@ FLOORS = (
     ("steering",),
     ("post", "report", "samples"),
     ("compose", "config", "db", "parsing", "smtp"),
-    ("imap", "message"),
+    ("chart", "imap", "message"),
     ("core",),
     ("errors", "log"),
 )
@@ -28,6 +28,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 WIRES, WIRED = {"imap", "smtp"}, {"cli", "service", "smtp"}
 
 HOMES = {
+    "PIL": "chart",
     "aiosmtpd": "cli",
     "alembic": "db",
     "apscheduler": "service",
