@@ -32,8 +32,9 @@ def inspect(context: click.Context, files: tuple[Path, ...]) -> None:
     """
     from supportd.parsing import Reader
 
-    describe = _describer(context.obj.config())
-    with Reader(workers=min(2, len(files))) as reader:
+    config = context.obj.config()
+    describe = _describer(config)
+    with Reader(workers=min(2, len(files)), message_bytes=config.limits.message_megabytes * 1_000_000) as reader:
         for line in answers(files, reader, describe):
             # A file name may hold bytes that are no UTF-8; escaped so, they are valid JSON.
             sys.stdout.buffer.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
