@@ -19,7 +19,7 @@ FLOORS = (
     ("steering",),
     ("post", "report", "samples"),
     ("compose", "config", "db", "parsing", "smtp"),
-    ("chart", "imap", "message"),
+    ("imap",),
     ("core",),
     ("errors", "log"),
 )
@@ -28,7 +28,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 WIRES, WIRED = {"imap", "smtp"}, {"cli", "service", "smtp"}
 
 HOMES = {
-    "PIL": "chart",
+    "PIL": "compose",
     "aiosmtpd": "cli",
     "alembic": "db",
     "apscheduler": "service",

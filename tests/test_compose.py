@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import desk
 from desk import NOW, composer, envelope, html_of, read, text_of, ticket
-from supportd import message, samples
-from supportd.compose import Digest, Incident, Item, Report, ReportRow
+from supportd import samples
+from supportd.compose import Digest, Incident, Item, Report, ReportRow, message
 from supportd.core.model import Address, Attachment, Deadlines, Evidence
 from supportd.errors import Refused
 
@@ -39,7 +39,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-# -- the head ------------------------------------------------------------------------------------------------------
+# The head.
 
 
 def test_an_acknowledgement_is_an_automatic_reply_in_her_thread() -> None:
@@ -132,7 +132,7 @@ def test_an_address_that_is_not_plain_enters_no_field(address: str) -> None:
         COMPOSER.closing(envelope(recipient=address), ticket())
 
 
-# -- the bytes -----------------------------------------------------------------------------------------------------
+# The bytes.
 
 
 def test_the_same_values_give_the_same_bytes() -> None:
@@ -200,7 +200,7 @@ def test_a_very_long_subject_is_cut_and_reads_back() -> None:
     assert len(mail["Subject"]) == 300
 
 
-# -- what it says --------------------------------------------------------------------------------------------------
+# What it says.
 
 
 def test_the_first_line_of_an_acknowledgement_says_that_we_have_it() -> None:
@@ -392,7 +392,7 @@ def test_instants_are_said_as_people_say_them(instant: datetime, said: str) -> N
     assert f"We answer by:        {said}\n" in text
 
 
-# -- files ---------------------------------------------------------------------------------------------------------
+# Files.
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_long_text_is_shortened_and_goes_along_whole() -> None:
     assert "line 1999 of" not in text_of(letter)
 
 
-# -- every letter --------------------------------------------------------------------------------------------------
+# Every letter.
 
 
 def test_an_acknowledgement_costs_at_most_a_millisecond_and_a_half() -> None:

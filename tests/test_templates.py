@@ -26,7 +26,7 @@ HOSTILE = {name: letter for name, letter in LETTERS.items() if name.endswith("-h
 SHIPPED = resources.files("supportd.templates")
 
 
-# -- every letter with every sample --------------------------------------------------------------------------------
+# Every letter with every sample.
 
 
 def test_there_are_samples_for_each_level_hour_and_kind_of_person() -> None:
@@ -99,7 +99,7 @@ def test_plain_text_fits_a_terminal() -> None:
         assert all(len(line) <= 72 or len(line.split()) <= 2 for line in text.split("\n")), name
 
 
-# -- hostile texts -------------------------------------------------------------------------------------------------
+# Hostile texts.
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -141,7 +141,7 @@ def test_a_text_partial_that_html_includes_shows_no_words_of_a_stranger() -> Non
         assert all(re.search(r'\| when$|^"|^(replies|fixes)\b', value) for value in shown), name
 
 
-# -- templates of the school's own ---------------------------------------------------------------------------------
+# Templates of the school's own.
 
 
 def test_an_own_template_is_used_and_the_rest_stays_as_shipped(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_one_broken_file_does_not_put_the_others_aside(tmp_path: Path) -> None:
     assert text_of(letter) == text_of(COMPOSER.closing(envelope(), ticket()))
 
 
-# -- the command line ----------------------------------------------------------------------------------------------
+# The command line.
 
 
 @pytest.fixture
