@@ -273,13 +273,15 @@ class Decider:
             trust=self._trust,
             keys=self._keys,
             now=post.now,
-            only_thanks=threads.says_only_thanks(arrival.mail.new_text),
+            only_thanks=threads.says_only_thanks(
+                arrival.mail.new_text, [arrival.author.name, *(one.name for one in self._desk.technicians)]
+            ),
         )
 
     def _candidates(self, connection: Connection, clues: Clues) -> list[Candidate]:
         """Return the tickets that the clues name, and those that they were merged into."""
         remembered = ledger.tickets_of_message_ids(connection, self._mailbox_id, clues.references)
-        references = [*clues.tags, *(token.reference for token in clues.reply_tokens)]
+        references = [*clues.tags, *clues.mentions, *(token.reference for token in clues.reply_tokens)]
         wanted = {own.ticket for own in clues.own if own.ticket}
         wanted |= set(remembered.values())
         wanted |= tickets.ids_of(connection, self._mailbox_id, references)
