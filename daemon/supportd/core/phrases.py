@@ -346,7 +346,7 @@ BROWSER_PHRASES = (
 NOTICE_WORDS = (
     "expir", "renewal", "invoice", "failed", "failure", "alert", "action required", "password", "sign-in", "signin",
     "suspend", "security", "quota", "storage is", "almost full", "backup", "maintenance", "outage", "incident",
-    "investigating", "resolved", "degraded", "down", "critical", "warning", "overdue", "payment", "certificate",
+    "investigating", "resolved", "degraded", "is down", "critical", "warning", "overdue", "payment", "certificate",
     "verify", "disabled", "will be deleted",
 )  # fmt: skip
 

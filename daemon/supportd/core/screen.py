@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from supportd.core import phrases
-from supportd.core.model import Attachment, AttachmentKind, DeliveryReport, Mail, Screening, Verdict
+from supportd.core.model import Attachment, DeliveryReport, Mail, Screening, Verdict
 
 # How much of a text is read for phrases: they stand at its head, and a long mail must not cost more than a usual one.
 HEAD_CHARACTERS = 4_000
@@ -343,7 +343,7 @@ def _names_failed_recipients(facts: _Facts) -> bool:
 
 
 def _is_exchange_ndr(facts: _Facts) -> bool:
-    return facts.has("x-ms-exchange-message-is-ndr") or (facts.has("x-ms-embedded-report") and not facts.is_forward)
+    return facts.has("x-ms-exchange-message-is-ndr", "x-ms-embedded-report")
 
 
 def _is_from_mailer_daemon(facts: _Facts) -> bool:
@@ -372,7 +372,7 @@ def _reads_as_bounce(facts: _Facts) -> bool:
 
 
 def _is_challenge(facts: _Facts) -> bool:
-    if facts.is_forward or not _contains(f"{facts.subject}\n{facts.head}", phrases.CHALLENGE_PHRASES):
+    if not _contains(f"{facts.subject}\n{facts.head}", phrases.CHALLENGE_PHRASES):
         return False
     if any(_below(facts.domain, domain) for domain in phrases.CHALLENGE_DOMAINS):
         return True
@@ -381,18 +381,14 @@ def _is_challenge(facts: _Facts) -> bool:
 
 
 def _calendars(facts: _Facts) -> list[Attachment]:
-    return [
-        part for part in facts.mail.attachments if part.kind is AttachmentKind.CALENDAR or part.type == "text/calendar"
-    ]
+    return [part for part in facts.mail.attachments if part.type == "text/calendar"]
 
 
 def _is_calendar_reply(facts: _Facts) -> bool:
     if facts.is_forward:
         return False
-    value = facts.content_type
-    if _keyword(value) == "text/calendar" and _parameter(value, "method") == "reply":
-        return True
-    return any(b"method:reply" in part.content[:20_000].lower() for part in _calendars(facts))
+    is_reply = _parameter(facts.content_type, "method") == "reply"
+    return is_reply or any(b"method:reply" in part.content[:20_000].lower() for part in _calendars(facts))
 
 
 def _reads_as_calendar_reply(facts: _Facts) -> bool:
@@ -431,9 +427,11 @@ def _is_marked_as_answer(facts: _Facts) -> bool:
 
 def _is_absence_note(facts: _Facts) -> bool:
     prefix, colon, rest = facts.subject.partition(":")
-    is_prefixed = bool(colon) and _unaccented(prefix) in _AUTOMATIC_REPLY_PREFIXES
+    is_known = _unaccented(prefix) in _AUTOMATIC_REPLY_PREFIXES
+    is_prefixed = is_known and bool(colon)
     is_topical = _stands_before_the_topic(facts, prefix)
-    is_telling = facts.subject.startswith(phrases.ABSENCE_SUBJECTS) or _contains(facts.subject, phrases.ABSENCE_ENDINGS)
+    is_telling = is_known or facts.subject.startswith(phrases.ABSENCE_SUBJECTS)
+    is_telling = is_telling or _contains(facts.subject, phrases.ABSENCE_ENDINGS)
     if not (is_prefixed or is_topical or is_telling):
         return False
     is_absent = _contains(facts.head, phrases.ABSENCE_PHRASES)
@@ -489,7 +487,7 @@ def _is_generated_answer(facts: _Facts) -> bool:
 
 
 def _is_machine_answer(facts: _Facts) -> bool:
-    return facts.has_no_reply_address and facts.answers_another and not facts.is_forward
+    return facts.has_no_reply_address and facts.answers_another
 
 
 def _reads_as_automatic_answer(facts: _Facts) -> bool:
@@ -535,11 +533,8 @@ def _home_domains(facts: _Facts) -> frozenset[str]:
 
 
 def _is_discussion(facts: _Facts) -> bool:
-    return (
-        facts.has(*phrases.LIST_FIELDS)
-        and facts.keyword("list-post") != "no"
-        and (facts.has("list-post") or not facts.has("list-unsubscribe"))
-    )
+    """Return whether members may post to the list: ``List-Post: NO`` marks announcements (RFC 2369 3.4)."""
+    return facts.keyword("list-post") not in ("", "no")
 
 
 def _is_bulk(facts: _Facts) -> bool:
