@@ -184,9 +184,25 @@ class ImapSession:
         """
         with _failures("imap idle"):
             self._client.idle()
-            said = bool(self._client.idle_check(timeout=seconds))
+            said = self._has_answers() or bool(self._client.idle_check(timeout=seconds))
             _text, late = self._client.idle_done()
             return said or any(b"EXISTS" in answer for answer in late if isinstance(answer, tuple))
+
+    def _has_answers(self) -> bool:
+        """Return whether more has been received than was asked for so far.
+
+        What arrives in one piece with the answer to IDLE, such as mail that came just before it, lies in imaplib's
+        buffer; imapclient waits for the socket and would not see it before the wait is over.
+        """
+        connection = self._client._imap
+        patience = connection.sock.gettimeout()
+        connection.sock.settimeout(0)
+        try:
+            return bool(connection.file.peek(1))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        finally:
+            connection.sock.settimeout(patience)
 
     def interrupt(self) -> None:
         """End whatever the connection waits for, from another thread: the session is dead afterwards."""
