@@ -22,7 +22,7 @@ Every rule looks at a bounded number of lines around one line and at a bounded p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,6 +34,10 @@ _LINE_LIMIT = 400
 _HEADER_BLOCK_LINES = 14
 # RFC 3676 4.3 leaves the length open; a signature with address, slogan and links seldom has more lines.
 _SIGNATURE_LINES = 16
+# Where a card is looked for, its longest line, and how many lines of slogans or working days may stand under it.
+_CARD_WINDOW = 24
+_CARD_LINE_LIMIT = 200
+_LINES_UNDER_A_CARD = 4
 
 
 def _words(listed: str) -> tuple[str, ...]:
@@ -102,6 +106,8 @@ _FORWARD_SUBJECT = re.compile(
     re.I,
 )
 
+_REPLY_SUBJECT = re.compile(r"\s{0,3}(?:\[[^\]]{0,40}\]\s{0,3})?(?:re|aw|odp|ats|res|sv|antw|vá|rif|ynt)\s{0,2}:", re.I)
+
 # The verb ends an attribution ("Jane wrote:") in most languages ...
 _VERB_LAST = _words(
     "wrote|writes|said|napisał(a)|napisał|napisała|napisali|pisze|rašė|parašė|escreveu|a escrit|a scris|scrie|schrieb|"
@@ -116,6 +122,7 @@ _VERB_INSIDE = (
     " schreef ",
     " skrev ",
     " wrote in ",
+    " wrote on ",
     " hat geschrieben",
     " het volgende geschreven",
     " napisana przez ",
@@ -135,7 +142,12 @@ _DATE_FIRST = re.compile(
 _YEAR = re.compile(r"(?<!\d)(?:(?:19|20)\d\d|\d{1,2}[/.]\d{1,2}[/.]\d\d)(?!\d)")
 _ADDRESS = re.compile(r"[^\s<>@]{1,64}@[^\s<>@]{1,255}")
 
+# Proofpoint marks its box with these, for its own use.
+_PROOFPOINT_START = "ZjQcmQRYFpfptBannerStart"
+_PROOFPOINT_END = "ZjQcmQRYFpfptBannerEnd"
 _BANNERS = _words(
+    "zjqcmqryfpfptbannerstart|this message is from outside|this email was sent from outside|"
+    "this message was sent from outside|external email:|external message|this message came from an external|"
     "caution:|caution!|caution -|warning:|warning!|[external|external email|external sender|external mail|external:|"
     "*external|**external|this email originated from outside|this message originated from outside|"
     "this email has originated|this email came from outside|this message came from outside|"
@@ -154,6 +166,12 @@ _BANNERS = _words(
 _BANNER_WORDS = re.compile(
     r"outside|external|extern|originated|don.t often get|recognise|recognize|unless you|links|attachment|zewn|iš išor|"
     r"unknown sender|spoof|phish|learn why|häufig|souvent|pièces|Anhänge|załącznik|verify the sender|corresponded",
+    re.I,
+)
+# "CAUTION: links are broken" may be a person's; one of these is a gateway's.
+_BANNER_PROOF = re.compile(
+    r"outside (?:of )?(?:the|your|our|this|all|my)|extern|originated|don.t often get|unknown sender|"
+    r"do not click|not previously|zewn|często|iš išor|häufig|souvent|suele|spesso|vaak|esterno|ZjQcmQ",
     re.I,
 )
 _BRACKET_BANNER = re.compile(
@@ -241,27 +259,49 @@ _FOOTER_WORDS = re.compile(
     re.I,
 )
 
-_SIGN_OFFS = _words(
-    "kind regards|kindest regards|warm regards|warmest regards|best regards|with regards|regards|best wishes|"
-    "all the best|"
-    "warm wishes|with best wishes|with kind regards|with thanks|many thanks|thanks and regards|thanks & regards|thanks|"
-    "thank you|thx|cheers|ta|best|yours sincerely|yours faithfully|yours truly|yours|sincerely|respectfully|kr|br|rgds|"
-    "take care|god bless|with gratitude|thanks in advance|cordially|"
-    "pozdrawiam|pozdrawiam serdecznie|serdecznie pozdrawiam|z poważaniem|z wyrazami szacunku|dziękuję|dzięki|"
-    "pozdrowienia|"
-    "pagarbiai|su pagarba|geros dienos|ačiū|linkėjimai|"
-    "atenciosamente|cumprimentos|com os melhores cumprimentos|melhores cumprimentos|obrigado|obrigada|abraço|att|"
-    "cu stimă|cu stima|cu respect|mulțumesc|multumesc|cu drag|o zi bună|cele bune|"
-    "mit freundlichen grüßen|mit freundlichem gruß|mit besten grüßen|freundliche grüße|viele grüße|liebe grüße|"
-    "beste grüße|schöne grüße|mfg|lg|vg|danke|vielen dank|"
-    "cordialement|bien cordialement|bien à vous|sincères salutations|salutations|merci|amicalement|"
-    "saludos|un saludo|saludos cordiales|un cordial saludo|atentamente|gracias|muchas gracias|"
-    "cordiali saluti|distinti saluti|saluti|un saluto|grazie|"
-    "met vriendelijke groet|met vriendelijke groeten|vriendelijke groet|groeten|groetjes|mvg|bedankt|"
-    "s pozdravem|s přátelským pozdravem|hezký den|děkuji|díky|"
-    "شکریہ|والسلام|خدا حافظ|آپ کا مخلص|نیک تمنائیں"
+_SIGN_OFFS = frozenset(
+    _words(
+        "kind regards|kindest regards|warm regards|warmest regards|best regards|with regards|regards|best wishes|"
+        "all the best|"
+        "warm wishes|with best wishes|with kind regards|with thanks|many thanks|thanks and regards|thanks & regards|"
+        "thanks|"
+        "thank you|thx|cheers|ta|best|yours sincerely|yours faithfully|yours truly|yours|sincerely|respectfully|kr|br|"
+        "rgds|"
+        "take care|god bless|with gratitude|thanks in advance|cordially|"
+        "pozdrawiam|pozdrawiam serdecznie|serdecznie pozdrawiam|z poważaniem|z wyrazami szacunku|dziękuję|dzięki|"
+        "pozdrowienia|"
+        "pagarbiai|su pagarba|geros dienos|ačiū|linkėjimai|"
+        "atenciosamente|cumprimentos|com os melhores cumprimentos|melhores cumprimentos|obrigado|obrigada|abraço|att|"
+        "cu stimă|cu stima|cu respect|mulțumesc|multumesc|cu drag|o zi bună|cele bune|"
+        "mit freundlichen grüßen|mit freundlichem gruß|mit besten grüßen|freundliche grüße|viele grüße|liebe grüße|"
+        "beste grüße|schöne grüße|mfg|lg|vg|danke|vielen dank|"
+        "cordialement|bien cordialement|bien à vous|sincères salutations|salutations|merci|amicalement|"
+        "saludos|un saludo|saludos cordiales|un cordial saludo|atentamente|gracias|muchas gracias|"
+        "cordiali saluti|distinti saluti|saluti|un saluto|grazie|"
+        "met vriendelijke groet|met vriendelijke groeten|vriendelijke groet|groeten|groetjes|mvg|bedankt|"
+        "s pozdravem|s přátelským pozdravem|hezký den|děkuji|díky|"
+        "شکریہ|والسلام|خدا حافظ|آپ کا مخلص|نیک تمنائیں"
+    )
 )
-_SIGN_OFF_SET = frozenset(_SIGN_OFFS)
+# "Many thanks for all your help", "Best wishes and thanks": a closing formula may run on with such words.
+_THANKS = (
+    "thanks",
+    "many thanks",
+    "thank you",
+    "best wishes",
+    "kind regards",
+    "warm",
+    "with many",
+    "with kind",
+    "best",
+)
+_CLOSING_WORDS = frozenset(
+    _words(
+        "thanks|thank|you|many|so|very|much|again|in|advance|for|your|all|help|and|kind|kindest|best|warm|warmest|"
+        "regards|wishes|a|lot|everyone|team|with|support|time|the"
+    )
+)
+_SMALL_NAME_WORDS = frozenset(("de", "da", "dos", "van", "von", "der", "den", "di", "al", "bin", "and", "&", "-"))
 _GREETING = re.compile(
     r"(?:hi|hello|dear|hey|good morning|good afternoon|morning|afternoon|dzień dobry|witam|cześć|laba diena|sveiki|"
     r"olá|bom dia|bună|bună ziua|guten|hallo|bonjour|hola|ciao|dag|beste|dobrý den|السلام)\b",
@@ -305,6 +345,8 @@ _CONTACT_TAIL = re.compile(
     re.I,
 )
 _PHONE = re.compile(r"[+(]{0,2}\d[\d\s().\-/]{6,20}\d(?:\s{0,2}(?:ext|x)\.?\s?\d{1,5})?")
+_SITE = re.compile(r"[a-z0-9-]{2,60}(?:\.[a-z0-9-]{2,60}){1,4}(?:/\S{0,80})?", re.I)
+_POSTSCRIPT = re.compile(r"\s{0,3}p\.?\s?s\b", re.I)
 _POSTCODE = re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b\d{2}-\d{3}\b|\bLT-\d{5}\b")
 _STREET = re.compile(
     r"\b(?:road|rd|street|st|lane|avenue|ave|close|drive|way|crescent|square|ul\.|gatvė|g\.|rua|strada|str\.|straße|"
@@ -352,7 +394,8 @@ def split(text: str, own: str | None = None, subject: str = "") -> Split:
     """
     whole = _scan(text, subject)
     if own is not None and own.strip() and not whole.is_interleaved:
-        kept = _scan(own, subject)
+        # Without its containers the subject says nothing about ">": it was typed.
+        kept = _scan(own, "")
         # Where both say the same, the words stand as the sender's own program laid them out.
         if kept.new and _letters(kept.new) != _letters(whole.new):
             return Split(
@@ -396,7 +439,7 @@ def _scan(text: str, subject: str) -> _Scan:
     """Return the parts of *text*."""
     lines = text.split("\n")
     begin, removed = _skip_banner(lines)
-    runs = _runs(lines, begin, is_forward=_FORWARD_SUBJECT.match(subject) is not None)
+    runs = _runs(lines, begin, subject)
     owned: dict[_Owner, list[str]] = {owner: [] for owner in _Owner}
     is_interleaved = False
     for owner, run in runs:
@@ -420,7 +463,7 @@ def _scan(text: str, subject: str) -> _Scan:
     )
 
 
-def _runs(lines: Sequence[str], begin: int, *, is_forward: bool) -> list[tuple[_Owner, list[str]]]:
+def _runs(lines: Sequence[str], begin: int, subject: str) -> list[tuple[_Owner, list[str]]]:
     """Return the lines from *begin* in runs of one owner each, in their order."""
     runs: list[tuple[_Owner, list[str]]] = []
 
@@ -429,8 +472,9 @@ def _runs(lines: Sequence[str], begin: int, *, is_forward: bool) -> list[tuple[_
             runs.append((owner, []))
         runs[-1][1].extend(some)
 
+    is_forward = _FORWARD_SUBJECT.match(subject) is not None
     introductions = _introductions(lines, begin)
-    arrows_are_quotes = not introductions and _has_bare_quotes(lines, begin)
+    arrows_are_quotes = not introductions and _has_bare_quotes(lines, begin, subject)
     is_tabbed = False
     index = begin
     history = _Owner.QUOTED
@@ -444,7 +488,7 @@ def _runs(lines: Sequence[str], begin: int, *, is_forward: bool) -> list[tuple[_
             below = lines[follows] if (follows := _next_filled(lines, index)) < len(lines) else ""
             # A tab is how s-nail quotes unless it is told otherwise.
             is_tabbed = below.startswith("\t") and lines[index - 1].rstrip().endswith("wrote:")
-            arrows_are_quotes = _is_quote(below) or is_tabbed
+            arrows_are_quotes = is_tabbed or _is_quote(below) or _is_quote(lines[introduction.start])
             if not arrows_are_quotes:
                 end = _end_of_forward(lines, index) if introduction.is_forward else len(lines)
                 add(history, lines[index:end])
@@ -541,6 +585,10 @@ def _banner_end(lines: Sequence[str], start: int) -> int:
     if not _opens_banner(lines[start]):
         return start
     end = start
+    if lines[start].startswith(_PROOFPOINT_START):
+        for index in range(start, min(start + 16, len(lines))):
+            if _PROOFPOINT_END in lines[index][:_LINE_LIMIT]:
+                return index + 1
     while end < len(lines) and end < start + 8 and lines[end].strip():
         # Without a blank line below, the warning ends with the sentence after which nothing speaks of it.
         if (
@@ -550,7 +598,7 @@ def _banner_end(lines: Sequence[str], start: int) -> int:
         ):
             break
         end += 1
-    return end if _BANNER_WORDS.search(" ".join(lines[start:end])[: 4 * _LINE_LIMIT]) else start
+    return end if _BANNER_PROOF.search(" ".join(lines[start:end])[: 4 * _LINE_LIMIT]) else start
 
 
 # --- 2. Introductions of history ------------------------------------------------------------------------------------
@@ -564,7 +612,11 @@ def _introductions(lines: Sequence[str], begin: int) -> list[_Introduction]:
     while index < len(lines):
         line = lines[index]
         introduction = None
-        if line.strip() and not _is_quote(line):
+        if _is_quote(line):
+            # Mail on an iPhone quotes the attribution too.
+            if index == begin or not _is_quote(lines[index - 1]):
+                introduction = _quoted_introduction(lines, index)
+        elif line.strip():
             introduction = _marked(lines, index) or _header_block(lines, index)
             # Most lines are nowhere near a colon at the end of a line, and need no closer look.
             if introduction is None and any(ends_in_colon[index : index + _ATTRIBUTION_LINES]):
@@ -575,6 +627,17 @@ def _introductions(lines: Sequence[str], begin: int) -> list[_Introduction]:
         found.append(introduction)
         index = introduction.end
     return found
+
+
+def _quoted_introduction(lines: Sequence[str], index: int) -> _Introduction | None:
+    """Return the introduction that the quoted lines from *index* begin with."""
+    bare: list[str] = []
+    for line in lines[index : index + _HEADER_BLOCK_LINES]:
+        if not _is_quote(line):
+            break
+        bare.append(_unquoted(line))
+    inner = _marked(bare, 0) or _header_block(bare, 0) or _attribution(bare, 0)
+    return inner and _Introduction(start=index, end=index + inner.end, is_forward=inner.is_forward)
 
 
 def _marker(line: str) -> str:
@@ -755,25 +818,35 @@ def _is_torn_quote(lines: Sequence[str], index: int) -> bool:
     )
 
 
-def _has_bare_quotes(lines: Sequence[str], begin: int) -> bool:
-    """Return whether ">" means quoting in a text without introductions: where the text begins or ends with it."""
-    first = _next_filled(lines, begin)
-    if first < len(lines) and len(lines[first]) < 60 and _GREETING.match(lines[first].strip()):
-        first = _next_filled(lines, first + 1)
-    if first < len(lines) and _is_quote(lines[first]):
-        # "> Settings > Display" is a path that somebody clicked along.
-        return " > " not in lines[first]
-    last = len(lines) - 1
-    while last > begin and not lines[last].strip():
-        last -= 1
-    top = last
-    while top > begin and _is_quote(lines[top]):
-        top -= 1
-    if last - top < 3 or lines[top].strip():
+def _has_bare_quotes(lines: Sequence[str], begin: int, subject: str) -> bool:
+    """Return whether ">" means quoting in a text without introductions, because the sender cut them away.
+
+    It does where the text begins with it, ends with three lines of it, or answers a mail; under a colon it is a list.
+    """
+    starts = [
+        index
+        for index in range(begin, len(lines))
+        if _is_quote(lines[index]) and not _is_quote(lines[max(index - 1, 0)])
+    ]
+    if begin < len(lines) and _is_quote(lines[begin]):
+        starts = [begin, *starts]
+    if not starts or any(_text_above(lines, start).endswith(":") for start in starts):
         return False
-    while top > begin and not lines[top].strip():
-        top -= 1
-    return not lines[top].rstrip().endswith(":")
+    # "> Settings > Display" is a path that somebody clicked along.
+    if " > " in lines[starts[0]][:_LINE_LIMIT]:
+        return False
+    above = _text_above(lines, starts[0])
+    if _REPLY_SUBJECT.match(subject) or not above or (len(above) < 60 and _GREETING.match(above)):
+        return True
+    end = len(lines)
+    while end > begin and not lines[end - 1].strip():
+        end -= 1
+    return end - starts[-1] >= 3 and all(_is_quote(line) for line in lines[starts[-1] : end])
+
+
+def _text_above(lines: Sequence[str], index: int) -> str:
+    """Return the nearest text above the line at *index*, at most eight lines up, or an empty text."""
+    return next((line.strip() for line in reversed(lines[max(index - 8, 0) : index]) if line.strip()), "")
 
 
 # --- 4. Tags, footers, signatures and cards at the end of a piece ---------------------------------------------------
@@ -783,15 +856,17 @@ def _trim(piece: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return *piece* without what programs added to its end, and what was taken."""
     kept, tags = _without_tags(piece)
     removed: list[str] = []
-    for cut in (_footer_start, _delimiter_start, _card_start):
+    for cut in (_footer_start, _delimiter_start):
         at = cut(kept)
-        if at < len(kept):
-            removed = kept[at:] + removed
-            kept = kept[:at]
+        removed = kept[at:] + removed
+        kept = kept[:at]
+    kept, card = _without_card(kept)
     end = len(kept)
     while end and (not kept[end - 1].strip() or _is_decoration(kept[end - 1])):
         end -= 1
-    return kept[:end], [*kept[end:], *removed, *tags]
+    # A picture may be all that somebody sent.
+    end = end or (len(kept) if any(_IMAGE.search(line[:_LINE_LIMIT]) for line in kept) else 0)
+    return kept[:end], [*kept[end:], *card, *removed, *tags]
 
 
 def _is_decoration(line: str) -> bool:
@@ -813,6 +888,9 @@ def _is_tag(line: str) -> bool:
         return False
     bare = line.strip(" \t*_[]()<>\u00a0.")
     low = bare.casefold()
+    # Outlook links its tag in every language to its own shop pages.
+    if "aka.ms/" in low and "outlook" in low and len(low) < 120:
+        return True
     if low[:3] not in _TAG_HEADS or not low.startswith(_MOBILE_TAGS):
         return False
     words = _URL.sub(" ", bare).split()
@@ -845,7 +923,7 @@ def _footer_start(piece: Sequence[str]) -> int:
 def _is_signed(lines: Sequence[str]) -> bool:
     """Return whether *lines* end with a bare name, as a message does."""
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return _is_name(last) and len(last.split()) <= 2 and not _card_evidence(last)
+    return _is_name(last) and len(last.split()) <= 2 and not _facts(last)
 
 
 def _delimiter_start(piece: Sequence[str]) -> int:
@@ -876,89 +954,123 @@ def _is_prose(line: str) -> bool:
     return len(line.split()) >= 7 and line.rstrip().endswith((".", "?", "!"))
 
 
-def _card_start(piece: Sequence[str]) -> int:
-    """Return the index where a card (name, role, organisation, numbers, address) begins, or the length of *piece*.
+def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return *piece* without the card (name, role, organisation, numbers, address) near its end, and the card.
 
-    The sign-off directly above the card belongs to it, unless a name stands under it and the card begins with a name of
-    its own ("Thanks / Jo / Jane Smith / Year 4 teacher ...").
+    A postscript under the card is the sender's; a few lines of slogans or working days there are the card's.
     """
-    filled = [index for index, line in enumerate(piece) if line.strip()][-_SIGNATURE_LINES:]
-    evidence = 0
-    names: list[int] = []
-    top = len(piece)
-    first_evidence = len(piece)
-    for index in reversed(filled):
-        line = piece[index].strip(" \t*_\u00a0")
-        if len(line) > 160:
+    filled = [index for index, line in enumerate(piece) if line.strip()][-_CARD_WINDOW:]
+    facts = [_facts(piece[index]) for index in filled]
+    if len(set().union(*facts)) < 2:
+        return list(piece), []
+    for at in range(len(filled)):
+        last = _card_end(piece, filled, facts, at)
+        if not last or len(filled) - last > _LINES_UNDER_A_CARD:
+            continue
+        end = filled[last - 1] + 1
+        postscript = next((index for index in filled[last:] if _POSTSCRIPT.match(piece[index])), len(piece))
+        start = filled[_after_typed_name(piece, filled, at)]
+        under = [] if postscript == len(piece) else ["", *piece[postscript:]]
+        return [*piece[:start], *under], list(piece[start : max(end, postscript)])
+    return list(piece), []
+
+
+def _card_end(piece: Sequence[str], filled: Sequence[int], facts: Sequence[set[str]], at: int) -> int:
+    """Return the position in *filled* after the card whose first line is *filled[at]*, or 0 when none begins there.
+
+    A card begins with a sign-off, or where a paragraph does.  Its names come first and it states two kinds of facts:
+    a list of people with their roles has names all the way down.
+    """
+    first = filled[at]
+    leads_in = _is_sign_off(piece[first])
+    if not leads_in:
+        announced = at > 0 and piece[filled[at - 1]].rstrip().endswith(":")
+        if announced or not _begins_paragraph(piece, first) or not (facts[at] or _is_name(piece[first])):
+            return 0
+        # A name alone in a paragraph above the name of the card ("Ruth") was typed.
+        below = filled[at + 1] if at + 1 < len(filled) else first
+        if not facts[at] and _begins_paragraph(piece, below) and _is_name(piece[below]) and not facts[at + 1]:
+            return 0
+    kinds: set[str] = set()
+    contacts = names = names_below = 0
+    last = 0
+    for position in range(at + leads_in, min(at + _SIGNATURE_LINES, len(filled))):
+        line = piece[filled[position]]
+        if facts[position]:
+            if names_below and facts[position] & {"role"}:
+                return 0
+            kinds |= facts[position]
+            contacts += "contact" in facts[position]
+            last = position + 1
+        elif _is_name(line):
+            names, names_below = (names, names_below + 1) if kinds else (names + 1, 0)
+        elif not _is_decoration(line):
             break
-        if _is_sign_off(line):
-            if evidence < 2:
-                return len(piece)
-            if len(names) >= 2 and index == filled[0]:
-                return names[-2]
-            return names[-2] if len(names) >= 2 else index
-        found = _card_evidence(line)
-        if found:
-            evidence += found
-            top = first_evidence = index
-            names = []
-        elif _is_name(line) or _RULE.fullmatch(line) or _IMAGE.fullmatch(line):
-            if index < first_evidence and _is_name(line):
-                names.append(index)
-            top = index
-            if len(names) > 2:
-                break
-        else:
-            break
-    if evidence < 2:
-        return len(piece)
-    # Without a sign-off the card begins with the name right above it; what is further up may be typed.
-    start = names[0] if names else first_evidence
-    return start if _joined(piece[:start]) and top <= start else len(piece)
+    return last if names <= 3 and (len(kinds) >= 2 or contacts >= 2) else 0
+
+
+def _begins_paragraph(piece: Sequence[str], index: int) -> bool:
+    return index > 0 and not piece[index - 1].strip()
+
+
+def _after_typed_name(piece: Sequence[str], filled: Sequence[int], at: int) -> int:
+    """Return the position where the card itself begins, when a typed closing ("Thanks / Jo") stands at *at*."""
+    if not _is_sign_off(piece[filled[at]]) or at + 2 >= len(filled):
+        return at
+    name, below = filled[at + 1], filled[at + 2]
+    is_typed = name == filled[at] + 1 and below > name + 1 and _is_name(piece[name]) and not _facts(piece[name])
+    words = piece[name].split()
+    is_first_name = len(words) == 1 or (len(words) == 2 and len(words[1].strip(".")) == 1)
+    return at + 2 if is_typed and (is_first_name or _is_name(piece[below])) else at
 
 
 def _is_sign_off(line: str) -> bool:
-    bare = line.strip(" ,.!;:*_-–xX\u00a0😊🙂☺\ufe0f").casefold()
-    return bare in _SIGN_OFF_SET
+    """Return whether *line* is nothing but a closing formula: "Kind regards", "Many thanks for your help"."""
+    bare = line.strip(" ,.!;:*_-–\t\u00a0😊🙂☺\ufe0f").casefold()
+    if bare in _SIGN_OFFS:
+        return True
+    words = bare.replace("&", "and").split()
+    return len(words) <= 7 and bare.startswith(_THANKS) and all(word.strip(",.!") in _CLOSING_WORDS for word in words)
 
 
 def _is_name(line: str) -> bool:
-    """Return whether *line* may be a person's name: one to five words in capitals, no digits, no sentence."""
-    bare = line.strip(" ,*_")
-    words = bare.split()
-    if not 1 <= len(words) <= 6 or len(bare) > 60 or bare[-1:] in (".", "?", "!", ":", ";"):
+    """Return whether *line* may be a person's name: one to six words in capitals, no digits, no sentence."""
+    bare = line.strip(" ,*_\t\u00a0")
+    if not 1 <= len(bare) <= 60 or bare[-1] in ".?!:;" or any(char.isdigit() for char in bare):
         return False
-    return not any(char.isdigit() for char in bare) and all(
-        word[:1].isupper()
-        or not word[:1].isascii()
-        or word.startswith("(")
-        or word.casefold() in ("de", "da", "van", "von", "der", "den", "di", "al")
+    words = bare.split()
+    return len(words) <= 6 and all(
+        word[0].isupper() or not word[0].isascii() or word[0] == "(" or word.casefold() in _SMALL_NAME_WORDS
         for word in words
     )
 
 
-def _card_evidence(line: str) -> int:
-    """Return how many facts of a card *line* states: a number, an address, a role, an organisation; 0 for prose."""
-    facts = 0
-    for part in _DIVIDER.split(line):
-        bare = part.strip(" *_|,<>[]()")
-        if bare:
-            facts += _is_fact(bare)
-    return facts
+def _facts(line: str) -> set[str]:
+    """Return the kinds of facts that *line* of a card states: contact, role, organisation; none for prose."""
+    if len(line) > _CARD_LINE_LIMIT:
+        return set()
+    parts = [part.strip(" *_|,<>[]()\u00a0") for part in _DIVIDER.split(line.strip())]
+    return {kind for part in parts if part for kind in _kinds_of_fact(part)}
 
 
-def _is_fact(bare: str) -> bool:
-    if bare.endswith((".", "?", "!")) and len(bare.split()) > 4:
-        return False
+def _kinds_of_fact(bare: str) -> Iterator[str]:
+    words = bare.split()
+    if len(words) > 12 or (bare.endswith((".", "?", "!")) and len(words) > 4):
+        return
     label = _CONTACT_LABEL.match(bare)
     if label is not None and _CONTACT_TAIL.match(bare[label.end() :].lstrip(" <[")):
-        return len(bare.split()) <= 12
-    if _PHONE.fullmatch(bare) or _URL.fullmatch(bare) or _ADDRESS.fullmatch(bare):
-        return True
-    if len(bare.split()) > 10:
-        return False
-    if _POSTCODE.search(bare) or (_STREET.search(bare) and bare[:1].isupper() and "," in bare):
-        return True
-    words = bare.split()
-    capital = sum(1 for word in words if not word[:1].islower() or word in ("of", "and", "the", "for", "to"))
-    return capital * 2 >= len(words) and (_ROLE.search(bare) is not None or _ORGANISATION.search(bare) is not None)
+        yield "contact"
+        return
+    if _PHONE.fullmatch(bare) or _URL.fullmatch(bare) or _SITE.fullmatch(bare) or _ADDRESS.fullmatch(words[0]):
+        yield "contact"
+        return
+    if _POSTCODE.search(bare) or (_STREET.search(bare) and bare[0].isupper() and "," in bare):
+        yield "contact"
+        return
+    small = sum(1 for word in words if word[0].islower() and word not in ("of", "and", "the", "for", "to", "in", "at"))
+    if len(words) <= 10 and small * 2 <= len(words):
+        if _ROLE.search(bare) is not None:
+            yield "role"
+        # A school may be called like a role ("Nursery"), and one word must not count twice.
+        elif _ORGANISATION.search(bare) is not None:
+            yield "organisation"
