@@ -222,6 +222,22 @@ def test_a_mistake_is_named_with_file_and_line_and_the_letter_goes_out_as_shippe
     assert mistake.told in problem
 
 
+def test_a_folder_that_is_not_there_is_named_and_letters_go_out(tmp_path: Path) -> None:
+    own = composer(tmp_path / "wordings")
+
+    assert own.closing(envelope(), ticket()) == COMPOSER.closing(envelope(), ticket())
+    assert own.problems == (f"{tmp_path / 'wordings'}: there is no such folder; the shipped templates are used",)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closing.txt").mkdir()
+
+    own = composer(tmp_path)
+
+    assert own.problems == (f"{tmp_path / 'closing.txt'}:1: cannot be read (Is a directory)",)
+    assert own.closing(envelope(), ticket()) == COMPOSER.closing(envelope(), ticket())
+
+
 def test_one_broken_file_does_not_put_the_others_aside(tmp_path: Path) -> None:
     _write(tmp_path, "closing.txt", HEAD + "{{ ticket.referense }}\n")
     _write(tmp_path, "closing.html", "<!doctype html><p>the owl</p>")

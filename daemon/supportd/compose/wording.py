@@ -50,9 +50,11 @@ class Wording:
         shipped = PackageLoader("supportd.templates", "")
         self._shipped = self._own = _environment(shipped)
         self._styles = self._own_styles = _inliner(self._shipped)
-        self._folder = folder
+        self._folder = folder if folder is not None and folder.is_dir() else None
         self.problems: dict[str, str] = {}
-        if folder is not None:
+        if folder is not None and self._folder is None:
+            self.problems[str(folder)] = f"{folder}: there is no such folder; the shipped templates are used"
+        elif folder is not None:
             self._own = _environment(ChoiceLoader([_OwnFiles(folder, self.problems), shipped]))
             self.problems.update(_mistakes(folder, self._shipped))
             self._own_styles = _inliner(self._own)
@@ -142,7 +144,10 @@ def _mistake(file: Path, names: Sequence[str], known: Iterable[str], shipped: En
     """Return the first mistake in *file* as ``line: what``, or an empty text."""
     if file.name not in names and not file.name.startswith("_"):
         return f"1: no letter uses this file{_meant(file.name, names)}"
-    data = file.read_bytes()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return f"1: cannot be read ({error.strerror})"
     try:
         tree = shipped.parse(data.decode("utf-8"), file.name)
         unknown = meta.find_undeclared_variables(tree) - set(known)
