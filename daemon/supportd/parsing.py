@@ -17,8 +17,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from pebble import ProcessExpired, ProcessPool
 
+from supportd.core.headers import BLOCK_BYTES
 from supportd.core.model import Mail, Unparseable
-from supportd.core.parse import HEADER_BLOCK_BYTES, envelope, parse
+from supportd.core.parse import envelope, parse
 
 MEMORY_BYTES = 256 * 1024 * 1024
 CPU_SECONDS = 5
@@ -43,7 +44,7 @@ class Reader:
         parser: Callable[[bytes], Mail | Unparseable] = parse,
     ) -> None:
         self.message_bytes = message_bytes
-        self.header_bytes = HEADER_BLOCK_BYTES
+        self.header_bytes = BLOCK_BYTES
         self._workers = workers
         self._parser = parser
         self._lock = threading.Lock()

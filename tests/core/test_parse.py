@@ -199,6 +199,24 @@ def test_a_header_block_beyond_its_limit_is_cut_and_the_body_kept() -> None:
     assert max(len(value) for _, value in mail.headers) <= 16 * 1024
 
 
+def test_a_block_without_a_body_is_not_beyond_its_limit() -> None:
+    mail = read(HEAD.rstrip())
+
+    assert mail.subject == "Printer"
+    assert mail.defects == ()
+
+
+def test_lines_that_are_no_fields_are_put_up_with_twenty_times() -> None:
+    stray = b"gateway was here\r\nX-Filter: yes\r\n"
+
+    few, many = (read(HEAD + b"X-Filter: on\r\n" + stray * times + b"\r\nbody") for times in (10, 50))
+
+    assert few.text == "body"
+    assert few.header("X-Filter") == "on gateway was here"
+    assert many.text.endswith("body")
+    assert many.subject == "Printer"
+
+
 def test_the_fingerprint_ignores_white_space_and_trace_and_sees_all_else() -> None:
     raw = HEAD + b"Date: Tue, 24 Nov 2026 09:30:00 +0100\r\n\r\nHello  there\r\n"
     same = b"Received: from x\r\n" + raw.replace(b"Hello  there", b"Hello\r\nthere")

@@ -1,9 +1,8 @@
-"""Raw bytes of a message -> Mail: a total function, linear in its input, with every limit in one place.
+"""Raw bytes of a message -> Mail: a total function, linear in its input, with a limit to everything.
 
-mail-parser reads addresses and dates.  Fields and parts are split here, iteratively and within limits: the standard
-library's tree recurses once per level, copies every line several times and lets attached mails leak into the body.
+The header block is read in `headers`.  Parts are split here, iteratively and within limits: the standard library's tree
+recurses once per level, copies every line several times, and mail-parser on it lets attached mails leak into the body.
 
-- header block: mbox lines and blank lines before it are skipped, ``From :`` is read, broken folding is joined
 - body: text/plain parts outside attachments, else HTML as text; an attached mail stays closed
 - attachments: every other leaf, decoded, with a safe name; nothing is unpacked but Outlook's winmail.dat
 - beyond a limit the rest is kept as one opaque attachment, and *defects* says so
@@ -16,47 +15,23 @@ import mimetypes
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from email.message import Message
-from email.utils import parsedate_to_datetime
 
-from mailparser.dates import parse_mail_date
-from mailparser.utils import get_addresses
+from supportd.core import clean, decode, headers, markup, quotes, winmail
+from supportd.core.model import Attachment, AttachmentKind, DeliveryReport, Mail, Unparseable
 
-from supportd.core import clean, decode, markup, quotes, winmail
-from supportd.core.model import Address, Attachment, AttachmentKind, DeliveryReport, Mail, Unparseable
-
-# The limits of reliability.md 4.2.  Real mail stays far below each.
-HEADER_BLOCK_BYTES = 256 * 1024
-FIELDS = 1000
-FIELD_BYTES = 16 * 1024
-# The standard library reads parameters in quadratic time (17 ms for 16 KB of ";"); long RFC 2231 names need some 3 KB.
-PARAMETER_FIELD_BYTES = 4 * 1024
+# The limits of reliability.md 4.2 (those of the header block: `headers`).  Real mail stays far below each.
 PARTS = 200
 DEPTH = 20
 ATTACHMENTS = 100
 TEXT_BYTES = 1024 * 1024
+# The standard library reads parameters in quadratic time (17 ms for 16 KB of ";"); long RFC 2231 names need some 3 KB.
+PARAMETER_FIELD_BYTES = 4 * 1024
 # What a person writes ends long before this; a pasted log behind it is kept as text, not taken apart.
 SPLIT_CHARS = 256 * 1024
-# RFC 5321 4.5.3.1.3 allows a path of 256 octets with its brackets.
-ADDRESS_CHARS = 254
 NAME_CHARS = 120
 
-# No encoded word means anything in these: decoded, what a sender wrote in one would read as the border's own words.
-_TRACE_FIELDS = frozenset(("authentication-results", "received", "received-spf", "return-path"))
-
-_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
-_KNOWN_FIELD = re.compile(
-    rb"(?:from|to|cc|date|subject|message-id|mime-version|content-[a-z-]{1,30}|received|x-[a-z0-9-]{1,60})[ \t]*:", re.I
-)
-_ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?[bBqQ]\?[^?]{0,500}\?=")
-# A private character, which no address may hold and clean text never does.
-_SHIELD = "\ue000"
-_SHIELDED = re.compile(_SHIELD + r"(\d{1,4})" + _SHIELD)
-_COMMENT = re.compile(r"\(([^()\\]{1,100})\)")
-_IDENTIFIER = re.compile(r"<[^<>\s]+>")
 _WORD_OF_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,80}")
-_CHARSET = re.compile(rb"charset[ \t]{0,9}=[ \t]{0,9}[\"']?([A-Za-z0-9._:-]{1,40})", re.I)
 # Names that Windows takes for devices, whatever their extension.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.I)
 # The same text once more, for programs that can show it; the plain or HTML text stands for them.
@@ -122,12 +97,12 @@ def parse(raw: bytes) -> Mail | Unparseable:
         return Unparseable(reason=f"the parser failed: {type(error).__name__}: {clean.line(str(error), 200)}")
 
 
-def envelope(headers: bytes, size: int) -> Mail:
-    """Return the Mail for an oversize message, from its header block alone; *size* is the whole message's, in bytes."""
+def envelope(block: bytes, size: int) -> Mail:
+    """Return the Mail for an oversize message from its header *block* alone; *size* is that of the whole, in bytes."""
     note = f"This mail is too large to read ({size / 1_000_000:.1f} MB); only its headers were taken."
     defects: list[str] = []
-    fields, _ = _header_block(headers, 0, len(headers), defects)
-    mail = _with_fields(fields, defects)
+    fields, _ = headers.fields(block, headers.beginning(block), len(block), defects)
+    mail = headers.mail(fields, defects)
     return _with_fingerprint(
         replace(mail, text=note, new_text=note, oversize=True, defects=(*defects, "larger than the limit of a message"))
     )
@@ -140,7 +115,7 @@ def _parse(raw: bytes) -> Mail | Unparseable:
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
     defects: list[str] = []
-    fields, body_at = _header_block(raw, _header_start(raw), len(raw), defects)
+    fields, body_at = headers.fields(raw, headers.beginning(raw), len(raw), defects)
     root = _typed(_Part(fields, body_at, len(raw)))
     harvest = _Harvest(defects=defects)
     for part in _leaves(raw, root, defects):
@@ -149,7 +124,7 @@ def _parse(raw: bytes) -> Mail | Unparseable:
             _gather(raw, _opaque(part.start, len(raw)), harvest)
             break
         _gather(raw, part, harvest)
-    mail = _with_fields(fields, defects)
+    mail = headers.mail(fields, defects)
     text, own = _body(harvest)
     flag = _cannot_read(root, text)
     if flag:
@@ -167,196 +142,6 @@ def _parse(raw: bytes) -> Mail | Unparseable:
         report=_report(harvest.report_parts),
     )
     return _with_fingerprint(mail)
-
-
-# Fields
-
-
-def _header_start(raw: bytes) -> int:
-    """Return where the header block begins: after a byte order mark, blank lines and an mbox ``From `` line."""
-    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    while start < len(raw) and raw[start] in b"\r\n":
-        start += 1
-    if raw.startswith((b"From ", b">From "), start) and not raw[start + 5 :].startswith((b":", b" :")):
-        start = raw.find(b"\n", start) + 1 or len(raw)
-    return start
-
-
-def _header_block(raw: bytes, start: int, end: int, defects: list[str]) -> tuple[list[tuple[str, str]], int]:
-    """Return the fields of the block at *start* (unfolded, undecoded) and where the body begins."""
-    fields: list[tuple[bytes, list[bytes]]] = []
-    position = start
-    limit = min(end, start + HEADER_BLOCK_BYTES)
-    while position < end:
-        line_end = raw.find(b"\n", position, end)
-        line_end = end if line_end < 0 else line_end
-        line = raw[position:line_end].rstrip(b"\r")
-        if not line:
-            position = line_end + 1
-            break
-        if position < limit and len(fields) <= FIELDS:
-            match = _FIELD.match(line)
-            if line[:1] in b" \t" and fields:
-                if line.strip():
-                    fields[-1][1].append(line[:FIELD_BYTES])
-            elif match:
-                fields.append((match[1], [line[match.end() :][:FIELD_BYTES]]))
-            elif _fields_follow(raw, line_end + 1, end):
-                defects.append("a header line without a name was taken as the rest of the line before")
-                if fields:
-                    fields[-1][1].append(line[:FIELD_BYTES])
-            else:
-                if fields:
-                    defects.append("no blank line between headers and body")
-                break
-        position = line_end + 1
-    if position > limit or len(fields) > FIELDS:
-        defects.append("the header block is beyond its limit and was cut")
-    charset = ""
-    for name, lines in fields:
-        if name.lower() == b"content-type":
-            match = _CHARSET.search(b" ".join(lines))
-            charset = match[1].decode("ascii") if match else ""
-    return [_unfolded(name, lines, charset, defects) for name, lines in fields[:FIELDS]], min(position, end)
-
-
-def _fields_follow(raw: bytes, start: int, end: int) -> bool:
-    """Return whether a well-known field begins before the next blank line: then the block is not over yet."""
-    for line in raw[start : min(end, start + 4096)].split(b"\n")[:20]:
-        if not line.strip(b"\r"):
-            return False
-        if _KNOWN_FIELD.match(line):
-            return True
-    return False
-
-
-def _unfolded(name: bytes, lines: list[bytes], charset: str, defects: list[str]) -> tuple[str, str]:
-    """Return a field as (name, text), unfolded, its encoded words left.
-
-    Bytes beyond ASCII, which have no business here, are read as UTF-8 where they are that, else in the *charset* of the
-    body, else as cp1252.
-    """
-    value = b" ".join(line.strip(b" \t\r") for line in lines)
-    if len(value) > FIELD_BYTES:
-        defects.append(f"the field {name[:60].decode('ascii')} is beyond its limit and was cut")
-        value = value[:FIELD_BYTES]
-    try:
-        return name.decode("ascii"), decode.text(value) if b"\x1b" in value else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return name.decode("ascii"), decode.text(value, charset)
-
-
-def _with_fields(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
-    """Return a Mail with all that stands in the header block."""
-    named: dict[str, list[str]] = {}
-    for name, value in fields:
-        named.setdefault(name.lower(), []).append(value)
-    if not fields:
-        defects.append("no header fields")
-
-    def identifiers(name: str) -> tuple[str, ...]:
-        # Python's own writer encodes long identifiers as words (CPython issue 79986).
-        found = _IDENTIFIER.findall(decode.words(clean.line(" ".join(named.get(name, ())), FIELD_BYTES)))
-        return tuple(dict.fromkeys(found))
-
-    def addresses(name: str) -> tuple[Address, ...]:
-        return tuple(address for value in named.get(name, ()) for address in _addresses(value, name, defects))
-
-    senders = addresses("from")
-    if len(named.get("from", ())) > 1:
-        defects.append("From: more than one field")
-    if len(senders) > 1:
-        defects.append("From: more than one address")
-    if not senders:
-        defects.append("From: no address" if "from" in named else "From: missing")
-    message_id = clean.line(decode.words(" ".join(named.get("message-id", ())[:1])), FIELD_BYTES)
-    bracketed = _IDENTIFIER.search(message_id)
-    return_path = named.get("return-path", ())[:1]
-    return Mail(
-        message_id=(bracketed[0] if bracketed else message_id) or None,
-        in_reply_to=identifiers("in-reply-to"),
-        references=identifiers("references"),
-        sender=senders[0] if senders else None,
-        reply_to=addresses("reply-to"),
-        to=addresses("to"),
-        cc=addresses("cc"),
-        envelope_from=_return_path(return_path[0]) if return_path else None,
-        subject=clean.line(decode.words(next((v for v in named.get("subject", ()) if v.strip()), ""))),
-        date=_date(next(iter(named.get("date", ())), ""), defects),
-        headers=tuple((name, _shown(name, value)) for name, value in fields),
-        defects=tuple(dict.fromkeys(defects)),
-    )
-
-
-def _shown(name: str, value: str) -> str:
-    """Return the value of a field as a clean line, its encoded words decoded where they may stand (RFC 2047 5)."""
-    return clean.line(value if name.lower() in _TRACE_FIELDS else decode.words(value), FIELD_BYTES)
-
-
-def _addresses(value: str, name: str, defects: list[str]) -> Iterator[Address]:
-    """Yield the mailboxes of an address field (RFC 5322 3.4) in their order; what is no mailbox is only a defect."""
-    problems: list[dict[str, object]] = []
-    # An encoded word may hold a raw comma against RFC 2047, which would end the mailbox: words stand aside meanwhile.
-    encoded: list[str] = []
-
-    def shield(word: re.Match[str]) -> str:
-        encoded.append(word[0])
-        return f"{_SHIELD}{len(encoded) - 1}{_SHIELD}"
-
-    shielded = _ENCODED_WORD.sub(shield, value.replace(_SHIELD, ""))
-    found = [(shown, address) for shown, address in get_addresses(shielded, defects=problems) if address]
-    for shown, address in found:
-        if len(address) > ADDRESS_CHARS or clean.line(address) != address or _SHIELD in address:
-            problems.append({"reason": "invalid-address"})
-            continue
-        if not address.isascii() or '"' in address:
-            problems.append({"reason": "unusual-address"})
-        if len(found) == 1:
-            shown = _whole_name(shown, shielded, problems)
-        shown = _SHIELDED.sub(lambda number: encoded[int(number[1])], shown)
-        display = clean.line(decode.words(shown), 200)
-        yield Address(address=address.lower(), name="" if display.lower() == address.lower() else display)
-    for problem in problems[:5]:
-        defects.append(f"{name.capitalize()}: {problem['reason']}")
-
-
-def _whole_name(shown: str, value: str, problems: list[dict[str, object]]) -> str:
-    """Return the name of the only mailbox of a field, with what its sender forgot to quote."""
-    if not shown:
-        comment = _COMMENT.search(value)
-        return comment[1] if comment else ""
-    torn = [str(problem["raw"]).strip() for problem in problems if problem["reason"] == "invalid-or-ambiguous-address"]
-    if torn and not any("@" in piece for piece in torn) and value.lstrip().startswith(torn[0]):
-        return ", ".join((*torn, shown))  # Smith, Jane <jane@...>
-    return shown
-
-
-def _return_path(value: str) -> str:
-    """Return the reverse-path of a Return-Path field (RFC 5321 4.4); an empty text is the null path of bounces."""
-    return (
-        clean.line(value, 1000).partition("<")[2].partition(">")[0].strip().lower()
-        if "<" in value
-        else (clean.line(value, 1000).lower())
-    )
-
-
-def _date(value: str, defects: list[str]) -> datetime | None:
-    """Return the Date field in UTC, or None; by RFC 5322 first, then as leniently as the standard library reads it."""
-    if not value.strip():
-        return None
-    value = value[:200]
-    found: datetime | None = parse_mail_date(value.strip()).value
-    if found is None:
-        defects.append("Date: not as RFC 5322 writes it")
-        try:
-            lenient = parsedate_to_datetime(value)
-            found = lenient.astimezone(UTC) if lenient.tzinfo else lenient.replace(tzinfo=UTC)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-    return found
-
-
-# Parts
 
 
 def _leaves(raw: bytes, root: _Part, defects: list[str]) -> Iterator[_Part]:
@@ -388,7 +173,7 @@ def _leaves(raw: bytes, root: _Part, defects: list[str]) -> Iterator[_Part]:
             alternatives += 1
         children = []
         for start, end in sections:
-            fields, body_at = _header_block(raw, start, end, defects)
+            fields, body_at = headers.fields(raw, start, end, defects)
             child = _Part(fields, body_at, end, part.depth + 1)
             child.default_type = "message/rfc822" if part.type == "multipart/digest" else "text/plain"
             child.attached = part.attached or part.disposition == "attachment"
@@ -482,7 +267,7 @@ def _page(part: _Part, content: bytes) -> _Page:
     """Return a part of the body as text."""
     charset = _parameter(part.parameters, "charset")
     if part.type == "text/html":
-        declared = None if charset else _CHARSET.search(content[:2048])
+        declared = None if charset else headers.CHARSET.search(content[:2048])
         text = decode.text(content, declared[1].decode("ascii") if declared else charset)
         return _Page(text=text, is_html=True, alternative=part.alternative)
     text = clean.block(decode.text(content, charset))
@@ -552,7 +337,7 @@ def _safe_name(name: str, media_type: str) -> str:
 
 def _subject(content: bytes) -> str:
     """Return a name for an attached mail: its subject."""
-    fields, _ = _header_block(content, _header_start(content), min(len(content), HEADER_BLOCK_BYTES), [])
+    fields, _ = headers.fields(content, headers.beginning(content), min(len(content), headers.BLOCK_BYTES), [])
     subject = next((value for name, value in fields if name.lower() == "subject"), "")
     shown = clean.line(decode.words(subject), 100).replace("/", "_").replace("\\", "_")
     return f"{shown or 'attached mail'}.eml"
@@ -617,12 +402,8 @@ def _cannot_read(root: _Part, text: str) -> str:
     if root.type == "multipart/encrypted" or "-----BEGIN PGP MESSAGE-----" in text:
         return "encrypted (PGP): cannot be read"
     if root.type in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
-        kind = _parameter(root.parameters, "smime-type").lower()
-        return (
-            "signed in one piece (S/MIME): cannot be read"
-            if kind == "signed-data"
-            else ("encrypted (S/MIME): cannot be read")
-        )
+        is_signed = _parameter(root.parameters, "smime-type").lower() == "signed-data"
+        return f"{'signed in one piece' if is_signed else 'encrypted'} (S/MIME): cannot be read"
     return ""
 
 
@@ -635,10 +416,12 @@ def _report(parts: list[tuple[str, bytes]]) -> DeliveryReport | None:
     original = ""
     for media_type, content in parts:
         if media_type in _STATUS_TYPES:
-            groups = [_named_fields(group) for group in re.split(rb"\n[ \t\r]{0,80}\n", content[: 4 * FIELD_BYTES])]
+            groups = [
+                _named_fields(group) for group in re.split(rb"\n[ \t\r]{0,80}\n", content[: 4 * headers.FIELD_BYTES])
+            ]
             recipients += [group for group in groups if "final-recipient" in group or "original-recipient" in group]
         else:
-            found = _IDENTIFIER.search(_named_fields(content).get("message-id", ""))
+            found = headers.IDENTIFIER.search(_named_fields(content).get("message-id", ""))
             original = original or (found[0] if found else "")
     if not any(media_type in _STATUS_TYPES for media_type, _ in parts):
         return None
@@ -657,7 +440,7 @@ def _report(parts: list[tuple[str, bytes]]) -> DeliveryReport | None:
 
 def _named_fields(block: bytes) -> dict[str, str]:
     """Return the first value of each field of a block, by its name in lower case."""
-    fields, _ = _header_block(block, _header_start(block), len(block), [])
+    fields, _ = headers.fields(block, headers.beginning(block), len(block), [])
     named: dict[str, str] = {}
     for name, value in fields:
         named.setdefault(name.lower(), clean.line(decode.words(value)))
