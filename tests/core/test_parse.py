@@ -250,6 +250,18 @@ def test_the_html_alternative_tells_where_history_begins_in_a_language_we_do_not
     assert "Melyik teremben?" in mail.text
 
 
+def test_html_beside_the_text_is_kept_unless_it_says_the_same() -> None:
+    plain = b"\r\nThe report is below.\r\n"
+    same = b"Content-Type: text/html\r\n\r\n<p>The <b>report</b> is below.</p>"
+    other = b"Content-Type: text/html\r\n\r\n<p>Disk 3 failed.</p>"
+    picture = b"Content-Type: image/gif\r\n\r\nGIF"
+
+    mail = read(multipart(plain, same, other, picture))
+
+    assert mail.text == "The report is below."
+    assert [(item.name, item.size) for item in mail.attachments] == [("attachment.html", 21), ("attachment.gif", 3)]
+
+
 def test_an_html_alternative_that_says_something_else_decides_nothing() -> None:
     plain = b"\r\nThe printer is on fire.\r\n"
     html = b"Content-Type: text/html\r\n\r\n<p>The weather is fine.</p><div id=divRplyFwdMsg>x</div>"

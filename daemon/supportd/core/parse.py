@@ -74,6 +74,8 @@ class _Page:
     text: str
     is_html: bool
     alternative: int
+    content: bytes = b""
+    attachments_before: int = 0
 
 
 @dataclass(slots=True)
@@ -258,22 +260,28 @@ def _gather(raw: bytes, part: _Part, harvest: _Harvest) -> None:
     if encoding:
         content = decode.transfer(content, encoding)
     if is_body:
-        harvest.pages.append(_page(part, content[:TEXT_BYTES]))
+        harvest.pages.append(_page(part, content, len(harvest.attachments)))
     elif not (part.is_alternative and part.type in _OTHER_ALTERNATIVES and part.disposition != "attachment"):
         _attach(part, name, content, harvest)
 
 
-def _page(part: _Part, content: bytes) -> _Page:
+def _page(part: _Part, content: bytes, attachments_before: int) -> _Page:
     """Return a part of the body as text."""
     charset = _parameter(part.parameters, "charset")
     if part.type == "text/html":
         declared = None if charset else headers.CHARSET.search(content[:2048])
-        text = decode.text(content, declared[1].decode("ascii") if declared else charset)
-        return _Page(text=text, is_html=True, alternative=part.alternative)
-    text = clean.block(decode.text(content, charset))
-    if _parameter(part.parameters, "format").lower() == "flowed":
-        text = decode.unflow(text, _parameter(part.parameters, "delsp").lower() == "yes")
-    return _Page(text=text.strip("\n"), is_html=False, alternative=part.alternative)
+        text = decode.text(content[:TEXT_BYTES], declared[1].decode("ascii") if declared else charset)
+    else:
+        text = clean.block(decode.text(content[:TEXT_BYTES], charset)).strip("\n")
+        if _parameter(part.parameters, "format").lower() == "flowed":
+            text = decode.unflow(text, _parameter(part.parameters, "delsp").lower() == "yes")
+    return _Page(
+        text=text,
+        is_html=part.type == "text/html",
+        alternative=part.alternative,
+        content=content,
+        attachments_before=attachments_before,
+    )
 
 
 def _attach(part: _Part, name: str, content: bytes, harvest: _Harvest) -> None:
@@ -351,19 +359,26 @@ def _body(harvest: _Harvest) -> tuple[str, str | None]:
     """
     pages = [page for page in harvest.pages or harvest.enclosed_pages if page.text.strip()]
     plain = [page for page in pages if not page.is_html]
-    first_is_alone = (
-        bool(pages)
-        and pages[0].is_html
-        and pages[0].alternative not in {page.alternative for page in plain if page.alternative}
-    )
-    if plain and not first_is_alone:
+    said = {page.alternative for page in plain if page.alternative}
+    if plain and not (pages[0].is_html and pages[0].alternative not in said):
         text = "\n\n".join(page.text for page in plain)[:TEXT_BYTES]
-        return text, _own_part(text, [page.text for page in pages if page.is_html])
+        own = _own_part(text, [page.text for page in pages if page.is_html])
+        _attach_unsaid(text, [page for page in pages if page.is_html and page.alternative not in said], harvest)
+        return text, own
     read = [markup.read(page.text) if page.is_html else markup.Markup(text=page.text) for page in pages]
     own = None
     if any(page.own is not None for page in read):
         own = clean.block("\n\n".join(page.text if page.own is None else page.own for page in read))
     return clean.block("\n\n".join(page.text for page in read))[:TEXT_BYTES], own
+
+
+def _attach_unsaid(plain: str, pages: list[_Page], harvest: _Harvest) -> None:
+    """Keep HTML that stands beside the plain text, instead of for it, as an attachment; its words must not get lost."""
+    said = "".join(map(_bare, plain.split()))
+    for page in reversed(pages):
+        if "".join(map(_bare, markup.read(page.text).text.split())) not in said:
+            kept = _attachment("", "text/html", page.content, AttachmentKind.FILE, "")
+            harvest.attachments.insert(page.attachments_before, kept)
 
 
 def _own_part(plain: str, html: list[str]) -> str | None:
