@@ -28,6 +28,8 @@ from enum import Enum
 
 # An attribution is wrapped over at most this many lines: Gmail wraps at 78, a long name and address fill three.
 _ATTRIBUTION_LINES = 4
+# "Am Dienstag, dem" may stand alone on the first line of a wrapped attribution.
+_SHORT_OPENING = 16
 # Longer than any real attribution, field or card line; what is longer is prose and needs no closer look.
 _LINE_LIMIT = 400
 # Outlook writes From, Sent, To, Cc, Importance, Subject; long recipient lists are wrapped in between.
@@ -194,7 +196,7 @@ _MOBILE_TAGS = _words(
     "scarica outlook|"
     "verzonden vanaf |verstuurd vanaf |verzonden met |outlook voor |download outlook voor |"
     "odesláno z |odesláno pomocí |získat outlook|odoslané z |skickat från |sendt fra |"
-    "میرے iphone سے|میرے آئی فون سے|iphone سے بھیجا"
+    "المرسل من|أرسلت من|أُرسلت من|میرے iphone سے|میرے آئی فون سے|iphone سے بھیجا"
 )
 _TAG_HEADS = frozenset(tag[:3] for tag in _MOBILE_TAGS)
 _TAG_DEVICE = re.compile(
@@ -206,6 +208,7 @@ _TAG_DEVICE = re.compile(
 _URL = re.compile(r"[<(\[]{0,2}(?:https?://|www\.)[^\s<>()\[\]]{1,2000}[>)\]]{0,2}", re.I)
 
 _FOOTER_STARTS = _words(
+    "this e-mail message|this email message|this email and its|this e-mail and its|this message and its|this mail and|"
     "this email and any|this e-mail and any|this email, and any|this e-mail, and any|this message and any|"
     "this email (and any|this e-mail (and any|this email (including|this message (including|this email including|"
     "this e-mail (including|this communication |this transmission |this electronic |"
@@ -452,13 +455,13 @@ def _scan(text: str, subject: str) -> _Scan:
         if piece:
             owned[owner].append(piece)
             is_interleaved = is_interleaved or bool(owned[_Owner.QUOTED])
-    history = next((at for at, (owner, _) in enumerate(runs) if owner is not _Owner.NEW), None)
+    history = [line for owner, run in runs if owner is not _Owner.NEW for line in run]
     return _Scan(
         new="\n\n".join(owned[_Owner.NEW]),
         quoted=_joined(owned[_Owner.QUOTED]),
         forwarded=_joined(owned[_Owner.FORWARDED]),
         signature=_joined(removed),
-        passed_on="" if history is None or owned[_Owner.NEW] else _first_message(runs[history][1]),
+        passed_on="" if owned[_Owner.NEW] else _first_message(history),
         is_interleaved=is_interleaved,
     )
 
@@ -498,7 +501,8 @@ def _runs(lines: Sequence[str], begin: int, subject: str) -> list[tuple[_Owner, 
             continue
         line = lines[index]
         is_quoted = _is_quote(line) or (is_tabbed and line.startswith("\t")) or _is_torn_quote(lines, index)
-        add(history if arrows_are_quotes and is_quoted else _Owner.NEW, (line,))
+        belongs_above = not line.strip() and runs and runs[-1][0] is not _Owner.NEW
+        add(history if belongs_above or (arrows_are_quotes and is_quoted) else _Owner.NEW, (line,))
         index += 1
     return runs
 
@@ -593,7 +597,7 @@ def _banner_end(lines: Sequence[str], start: int) -> int:
         # Without a blank line below, the warning ends with the sentence after which nothing speaks of it.
         if (
             end > start
-            and lines[end - 1].rstrip(" *").endswith((".", ">", ")"))
+            and lines[end - 1].rstrip().endswith((".", ">", ")", "*", "]", "!"))
             and not _BANNER_WORDS.search(lines[end][:_LINE_LIMIT])
         ):
             break
@@ -730,11 +734,23 @@ def _attribution(lines: Sequence[str], index: int) -> _Introduction | None:
             return None
         joined = f"{joined} {line}" if joined else line
         if _ends_in_colon(line):
-            return _judged_attribution(lines, index, at, joined)
+            found = _judged_attribution(lines, index, at, joined)
+            # "On the third try it printed." above the attribution is a sentence of the sender's.
+            is_wrapped = any(char.isdigit() for char in lines[index]) or len(lines[index].strip()) <= _SHORT_OPENING
+            if found and at > index and (not is_wrapped or lines[index].rstrip().endswith((".", "!", "?"))):
+                later = (
+                    _judged_attribution(lines, start, at, _span(lines, start, at)) for start in range(index + 1, at + 1)
+                )
+                return None if any(later) else found
+            return found
         # A sentence that ends here is not part of an attribution; a full stop may be an abbreviation ("nov.").
         if line.endswith(("!", "?")):
             return None
     return None
+
+
+def _span(lines: Sequence[str], start: int, last: int) -> str:
+    return " ".join(line.strip() for line in lines[start : last + 1])
 
 
 def _ends_in_colon(line: str) -> bool:
@@ -871,7 +887,8 @@ def _trim(piece: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _is_decoration(line: str) -> bool:
     """Return whether *line* is a rule or stands for a picture."""
-    return _RULE.fullmatch(line[:210]) is not None or _IMAGE.fullmatch(line[:_LINE_LIMIT].strip()) is not None
+    bare = line[:_LINE_LIMIT].strip()
+    return _RULE.fullmatch(bare) is not None or (bare[:1] == "[" and not _IMAGE.sub("", _URL.sub("", bare)).strip())
 
 
 def _without_tags(piece: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -1010,7 +1027,7 @@ def _card_end(piece: Sequence[str], filled: Sequence[int], facts: Sequence[set[s
 
 
 def _begins_paragraph(piece: Sequence[str], index: int) -> bool:
-    return index > 0 and not piece[index - 1].strip()
+    return index > 0 and (not piece[index - 1].strip() or _is_decoration(piece[index - 1]))
 
 
 def _after_typed_name(piece: Sequence[str], filled: Sequence[int], at: int) -> int:
@@ -1036,7 +1053,7 @@ def _is_sign_off(line: str) -> bool:
 def _is_name(line: str) -> bool:
     """Return whether *line* may be a person's name: one to six words in capitals, no digits, no sentence."""
     bare = line.strip(" ,*_\t\u00a0")
-    if not 1 <= len(bare) <= 60 or bare[-1] in ".?!:;" or any(char.isdigit() for char in bare):
+    if not 1 <= len(bare) <= 60 or bare[-1] in ".?!:;" or any(char.isdigit() or char in "@<>[]|" for char in bare):
         return False
     words = bare.split()
     return len(words) <= 6 and all(
