@@ -350,7 +350,7 @@ def test_a_correction_says_what_was_promised_before() -> None:
         text_of(COMPOSER.correction(envelope(), ticket(), promised=Deadlines(response_due=NOW + timedelta(minutes=5))))
     )
 
-    assert "Before, we said that we answer by today 14:57." in text
+    assert "Earlier we told you that we would answer by today 14:57." in text
     assert "We answer by: today 15:52" in text
 
 

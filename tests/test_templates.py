@@ -90,6 +90,23 @@ def test_styles_are_written_into_the_letter_and_dark_rules_are_kept() -> None:
     assert "<!--[if mso]>" in html
 
 
+def test_lines_stay_lines_where_styles_are_ignored() -> None:
+    html = html_of(COMPOSER.answer(envelope(), ticket(), author="Sam", text="one\n\ntwo <b>\n  three"))
+
+    # Outlook, which draws with Word, knows no `white-space: pre-wrap`.
+    assert ">one<br><br>two &lt;b&gt;<br>  three</div>" in html
+
+
+def test_the_page_about_wording_names_files_that_exist() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "wording.md").read_text(encoding="utf-8")
+    shipped = {file.name for file in SHIPPED.iterdir()}
+
+    named = set(re.findall(r"`(_\w+|\w+\.(?:txt|html|css))`", page)) - {"NAME.txt", "NAME.html"}
+
+    assert len(named) > 12
+    assert {name for name in named if not {name, f"{name}.txt", f"{name}.html"} & shipped} == set()
+
+
 def test_plain_text_fits_a_terminal() -> None:
     for name, letter in LETTERS.items():
         text = text_of(letter)

@@ -308,7 +308,7 @@ def _of_a_ticket(composer: Composer, ticket: Ticket, at: datetime, how: str) -> 
             outside,
             ticket,
             author="Sam Carter",
-            text=f"I come at break.\n\n{ticket.text}",
+            text=ticket.text if how in _STRANGE else fixed,
             attachments=ticket.attachments,
         ),
     )
