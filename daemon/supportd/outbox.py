@@ -31,6 +31,8 @@ _log = log.get("outbox")
 # Minutes until the next attempt; the last repeats until five days have passed (SM01).
 _BACKOFF_MINUTES = (1, 2, 5, 15, 30, 60)
 _GIVE_UP_AFTER = timedelta(days=5)
+# After a connection that broke before the letter was handed over; the server is asked again as soon as it is back.
+_LOST_WAIT = timedelta(seconds=5)
 # A doubtful letter is sent again at most this often: three copies at the very most (I6).
 _MOST_DOUBTS = 2
 # Longer than the ten minutes that we wait for the reply to the final dot.
@@ -130,10 +132,13 @@ class Outbox:
         return Drained(sent=sent, failed=failed)
 
     def close(self) -> None:
-        """Close the connection; never raises."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """Close the connection and end our leases, so that what was under way is settled soon; never raises."""
+        self._drop_session()
+        try:
+            with self._database.write() as connection:
+                letters.release(connection, self.owner, self._clock())
+        except Unavailable as error:
+            _log.warning("leases end by themselves", reason=str(error))
 
     def _claim(self) -> list[Claimed]:
         now = self._clock()
@@ -208,15 +213,19 @@ class Outbox:
             self._end(one, LetterState.FAILED, f"given up after five days: {words}")
             _log.warning("letter", outcome="failed", reply=words, **fields)
             return LetterState.FAILED
+        is_lost = self._session is not None and not self._session.is_alive()
+        if is_lost:
+            self._drop_session()
         minutes = _BACKOFF_MINUTES[min(one.attempts, len(_BACKOFF_MINUTES)) - 1]
         # Jitter, so that a hundred letters refused together do not come back together.
         wait = timedelta(minutes=minutes * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
+        if is_lost and one.attempts == 1:
+            # A broken connection says something of the letter only when it breaks again.
+            wait = _LOST_WAIT
         with self._database.write() as connection:
             letters.again(connection, one.id, words, now + wait)
             failpoint.hit("outbox.postponing")
         _log.info("letter", outcome="later", reply=words, wait_seconds=round(wait.total_seconds()), **fields)
-        if self._session is not None and not self._session.is_alive():
-            self._drop_session()
         return LetterState.PENDING
 
     def _end(self, one: Claimed, state: LetterState, words: str) -> None:
