@@ -249,6 +249,112 @@ def test_a_calendar_reply_in_lower_case_is_known() -> None:
     assert screen.judge(mail(attachments=(part,)), SETTINGS).kind == "calendar-response"
 
 
+AWAY = "I am out of the office until Monday."
+SHOP = "a@shop.example"
+ANSWER = {"in_reply_to": ("<q@allsaints.example>",)}
+ICS = Attachment(name="i.ics", type="text/calendar", size=1, sha256="", content=b"METHOD:CANCEL\r\n")
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule"),
+    [
+        (mail(("X-Loop", "support@allsaints.example"), in_reply_to=(OURS,)), "x-loop"),
+        (mail(("X-Loop", "support@allsaints.example"), ("Precedence", "bulk"),
+              ("List-Id", "<a.allsaints.example>")), None),
+        (mail(("Content-Type", "multipart/report; report-type=tlsrpt")), "aggregate-report"),
+        (mail(subject="Report domain: x.example is slow"), None),
+        (mail(subject="Report on Submitter: x"), None),
+        (mail(report=DeliveryReport(recipient="a@b.example"), envelope_from="", subject="FW: x"), "null-return-path"),
+        (mail(("Thread-Index", "x"), sender="postmaster@x.example", subject="Undeliverable: x"), "bounce-text"),
+        (mail(sender=SHOP, subject="Trip", text="It says user unknown."), None),
+        (mail(subject="Minutes: today", text="The letter was read on Monday."), None),
+        (mail(("Content-Type", "message/delivery-status")), "delivery-status"),
+        (mail(("Content-Type", "multipart/report; report-type=delivery-status")), "delivery-status"),
+        (mail(("From", "MAILER-DAEMON <>"), sender=None), "mailer-daemon"),
+        (mail(("From", "Mailer-Daemon (Mail Delivery System)"), sender=None), "mailer-daemon"),
+        (mail(sender="microsoftexchange329e71ec88ae4615bbc36ab6ce41109e@x.example", subject="Undelivered"),
+              "bounce-text"),
+        (mail(("X-Mailer", "Outlook"), sender="postmaster@x.example", subject="Re: user unknown",
+              text="user unknown"), "postmaster"),
+        (mail(sender=SHOP, envelope_from="", subject="Undelivered"), "bounce-text"),
+        (mail(sender=SHOP, subject="Undelivered", text="What is that?"), None),
+        (mail(envelope_from="", new_text="Please complete this verification."), "challenge"),
+        (mail(("X-BoxTrapper", "1"), new_text="Please complete this verification."), "challenge"),
+        (mail(reply_to=(Address(address="x-confirm-1@y.example"),), new_text="Verify you are human"), "challenge"),
+        (mail(("Content-Type", 'text/calendar; method="REPLY"')), "calendar-reply"),
+        (mail(("Preference", "auto_reply")), "auto-reply-field"),
+        (mail(("X-Precedence", "auto_reply")), "auto-reply-field"),
+        # Out-of-office answers: each mark, beside a question that would else make a person of the writer.
+        (mail(("X-Auto-Response-Suppress", "All"), subject="Automatic reply: x", new_text="how to"), "absence-note"),
+        (mail(("Precedence", "bulk"), subject="Automatic reply: x", new_text="how to"), "absence-note"),
+        (mail(("Auto-Submitted", "auto-generated"), subject="Automatic reply: x", new_text="how to"), "absence-note"),
+        (mail(envelope_from="", subject="Automatic reply: x", new_text="how to"), "absence-note"),
+        (mail(subject="Automatic reply: x", new_text="how to", **ANSWER), "absence-note"),
+        (mail(subject="Automatic reply: Re: x", new_text="how to"), "absence-note"),
+        (mail(subject="Automatic reply: x", new_text="how to"), None),
+        (mail(subject="Automatic reply: still on", new_text="It is."), None),
+        (mail(subject="Automatic reply: still on", new_text=AWAY), "absence-note"),
+        (mail(subject="Automatic reply: x", new_text="Gone fishing."), "absence-note"),
+        (mail(subject="Automatic reply", new_text="Gone fishing."), None),
+        (mail(("Auto-Submitted", "auto-generated"), subject="Annual leave", new_text=AWAY), "absence-note"),
+        (mail(("Auto-Submitted", "auto-generated"), subject="Annual leave", new_text="12 days left"), "auto-submitted"),
+        (mail(subject="Annual leave", envelope_from="", new_text="12 days left", **ANSWER), "absence-note"),
+        (mail(("X-Auto-Response-Suppress", "All"), subject="Annual leave", new_text=AWAY), "absence-note"),
+        (mail(("Auto-Submitted", "auto-generated"), subject="Annual leave", new_text=f"{AWAY} how to"), "absence-note"),
+        (mail(subject="Annual leave", text=AWAY, new_text="", **ANSWER), "absence-note"),
+        (mail(subject="Annual leave", new_text=AWAY), None),
+        (mail(subject="Annual leave", new_text="Where is the form?", **ANSWER), None),
+        (mail(("Thread-Topic", "x"), subject="Ārpus biroja: x", new_text="Sveiki!"), None),
+        (mail(("Thread-Topic", "y"), subject="Ārpus biroja: x", new_text=AWAY), None),
+        (mail(subject="Ārpus biroja: ", new_text=AWAY), None),
+        (mail(("Thread-Topic", "x"), subject="Canceled: x", new_text=AWAY, attachments=(ICS,)), None),
+        (mail(subject="Re: x", new_text=f"Thank you for your email. {AWAY} In an emergency ring."), "absence-text"),
+        (mail(subject="x", new_text=f"Thank you for your email. {AWAY} In an emergency ring.", **ANSWER),
+              "absence-text"),
+        (mail(subject="Re: x", new_text="Thank you for your email. In an emergency ring us."), None),
+        (mail(references=("<q@other.example>",), sender="noreply@x.example"), "machine-answer"),
+        (mail(message_id=None, sender="noreply@x.example", in_reply_to=("<q@x.example>",)), "machine-address"),
+        # Newsletters: each mark alone.
+        (mail(("List-Unsubscribe", "<x>"), ("Precedence", "bulk"), sender=SHOP), "newsletter"),
+        (mail(("List-Unsubscribe", "<x>"), ("Feedback-ID", "1:2"), sender=SHOP), "newsletter"),
+        (mail(("List-Unsubscribe", "<x>"), sender=SHOP), None),
+        (mail(("Precedence", "bulk"), sender=SHOP, text="Unsubscribe"), "newsletter-text"),
+        (mail(("X-Campaign", "1"), sender=SHOP, text="Unsubscribe"), "newsletter-text"),
+        (mail(sender="offers@shop.example", text="Unsubscribe"), "newsletter-text"),
+        (mail(sender=SHOP, text="View in browser. Unsubscribe"), "newsletter-text"),
+        (mail(sender="noreply@x.example", subject="Password expires", text="View in browser. Unsubscribe"),
+              "machine-address"),
+        (mail(("X-Cron-Env", "<A=b>")), "machine-software"),
+        (mail(("X-FC-MachineGenerated", "true")), "machine-software"),
+    ],
+    ids=lambda value: value.subject if isinstance(value, Mail) else str(value),
+)  # fmt: skip
+def test_each_way_into_and_past_a_rule(seen: Mail, rule: str | None) -> None:
+    assert screen.judge(seen, SETTINGS).rule == rule
+
+
+def test_unconfigured_the_receiving_server_says_which_address_and_domain_are_ours() -> None:
+    loop = mail(("X-Loop", "help@school.example"), ("Delivered-To", "help@school.example"), ("Precedence", "bulk"))
+    group = (("List-Id", "<help.school.example>"), ("List-Post", "<mailto:help@school.example>"))
+    parent = mail(*group, ("Delivered-To", "help@school.example"), sender="p@mailbox.example")
+    teacher = mail(*group, sender="t@school.example", to=(Address(address="help@school.example"),))
+
+    assert screen.judge(loop, screen.Settings()).rule == "x-loop"
+    assert screen.judge(parent, screen.Settings()).rule is None
+    assert screen.judge(teacher, screen.Settings()).rule is None
+
+
+def test_a_list_host_that_writes_delivered_to_below_ours_is_not_the_school() -> None:
+    post = mail(
+        ("Delivered-To", "help@school.example"),
+        ("Delivered-To", "talk@lists.example"),
+        ("List-Id", "<talk.lists.example>"),
+        sender="a@b.example",
+    )
+
+    assert screen.judge(post, screen.Settings()).rule == "mailing-list"
+
+
 QMAIL = """Hi. This is the qmail-send program at qm.charity.example.
 I'm afraid I wasn't able to deliver your message to the following addresses.
 

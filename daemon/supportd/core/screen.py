@@ -255,13 +255,12 @@ def _within(domain: str, home: str) -> bool:
 
 def _is_listed(facts: _Facts, entries: frozenset[str]) -> bool:
     """Return whether the sender's address, or its domain or one above it, is among *entries*."""
-    if not facts.sender or not entries:
-        return False
     return facts.sender in entries or any(_below(facts.domain, entry.lstrip("@")) for entry in entries)
 
 
 def _below(domain: str, entry: str) -> bool:
-    return "@" not in entry and (domain == entry or domain.endswith("." + entry))
+    """Return whether *domain* is *entry* or lies below it."""
+    return domain == entry or domain.endswith("." + entry)
 
 
 _AUTOMATIC_REPLY_PREFIXES = frozenset(_unaccented(prefix) for prefix in phrases.AUTOMATIC_REPLY_PREFIXES)
@@ -271,7 +270,7 @@ _AUTOMATIC_REPLY_PREFIXES = frozenset(_unaccented(prefix) for prefix in phrases.
 
 
 def _has_own_message_id(facts: _Facts) -> bool:
-    return bool(facts.mail.message_id) and facts.settings.is_own_message_id(facts.mail.message_id or "")
+    return facts.settings.is_own_message_id(facts.mail.message_id or "")
 
 
 def _is_own_letter_renamed(facts: _Facts) -> bool:
