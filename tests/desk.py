@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from email import message_from_bytes, policy
@@ -113,6 +114,7 @@ def html_of(letter: Letter) -> str:
     return _part(letter, "html")
 
 
+@functools.cache
 def _part(letter: Letter, subtype: str) -> str:
     body = read(letter).get_body(preferencelist=(subtype,))
     assert body is not None
