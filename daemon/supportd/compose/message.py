@@ -87,12 +87,10 @@ class Head:
 def checked_address(address: str) -> str:
     """Return *address* if it is a plain ``local@domain`` that may enter an envelope and a header field.
 
-    A leading hyphen is lawful, and an option to a server that hands mail to a command line.
-
     Raises:
         Refused: It is anything else (controls, spaces, a quoted local part, other scripts, more than 254 characters).
     """
-    if len(address) > 254 or address.startswith("-") or not addresses.is_plain(address):
+    if len(address) > 254 or not addresses.is_plain(address):
         raise Refused(f"not an address that mail can be sent to: {clean.line(address, 80)!r}")
     return address
 
