@@ -12,7 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 # A filter that inspects TLS, as schools have one, is known to the system's certificate store and not to uv's own.
-UV_FLAGS := --system-certs --quiet
+# uv compiles no bytecode by itself, and a start would then compile three hundred modules each time.
+UV_FLAGS := --system-certs --quiet --compile-bytecode
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c \
 	'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 # Two workers: each starts its own servers, and a file's tests stay together, so that they share them.
