@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supportd.core import decode
@@ -29,21 +29,25 @@ CHARSETS = st.sampled_from(
 
 
 @given(st.binary(max_size=500), CHARSETS)
+@settings(deadline=None)
 def test_any_bytes_in_any_charset_are_text(data: bytes, charset: str) -> None:
     assert isinstance(decode.text(data, charset), str)
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_any_header_value_has_words(value: str) -> None:
     assert isinstance(decode.words(value), str)
 
 
 @given(st.text(alphabet="=?utf-8QqBb_ABx?= \n", max_size=300))
+@settings(deadline=None)
 def test_any_ruin_of_encoded_words_has_words(value: str) -> None:
     assert isinstance(decode.words(value), str)
 
 
 @given(st.binary(max_size=500), st.sampled_from(["base64", "Quoted-Printable", "7bit", "x-uuencode", "base64; x", ""]))
+@settings(deadline=None)
 def test_any_bytes_lose_any_transfer_encoding(data: bytes, encoding: str) -> None:
     assert isinstance(decode.transfer(data, encoding), bytes)
 

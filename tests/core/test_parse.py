@@ -29,6 +29,7 @@ def multipart(*parts: bytes, subtype: bytes = b"mixed") -> bytes:
 
 
 @given(st.binary(max_size=2000))
+@settings(deadline=None)
 def test_any_bytes_give_a_mail_or_a_reason(raw: bytes) -> None:
     outcome = parse(raw)
 
@@ -36,7 +37,7 @@ def test_any_bytes_give_a_mail_or_a_reason(raw: bytes) -> None:
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes_in_a_field_a_parameter_and_a_part_give_a_mail(field: bytes, parameter: bytes, body: bytes) -> None:
     raw = b"Subject: " + field + b"\r\n" + multipart(b"Content-Type: text/html; name=" + parameter + b"\r\n\r\n" + body)
 
@@ -162,6 +163,27 @@ def test_an_attachment_is_kept_with_its_hash_kind_and_content_id() -> None:
     assert (inline.content, inline.size) == (b"picture", 7)
     assert inline.sha256 == hashlib.sha256(b"picture").hexdigest()
     assert attached.kind is AttachmentKind.FILE
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        (b"Content-Disposition: attachment; filename=\"EUR.pdf\"; filename*=UTF-8''%e2%82%ac.pdf", "€.pdf"),
+        ("Content-Disposition: attachment; filename*=UTF-8''Łódź.pdf".encode(), "Łódź.pdf"),
+        (b"Content-Disposition: attachment; filename*=iso-8859-1'de'%DCber.pdf", "Über.pdf"),
+        (b"Content-Disposition: attachment; filename=two words.pdf", "two words.pdf"),
+        (b"Content-Type: application/octet-stream; NAME=a.pdf", "a.pdf"),
+        (b"Content-Disposition: attachment; filename*0=a; filename*1=b.pdf", "ab.pdf"),
+        (b"Content-Disposition: attachment; filename=" + b"x" * 1000 + b".pdf", "x" * 116 + ".pdf"),
+        (b'Content-Disposition: attachment; filename="' + b"x" * 5000 + b'.pdf"', "x" * 120),
+        (b'Content-Disposition: attachment; filename="a\xe2\x80\x8b.p\xe2\x80\xaedf"', "a.pdf"),
+        (b'Content-Disposition: attachment; filename="..."', "attachment.bin"),
+    ],
+)
+def test_a_file_name_is_read_and_made_safe(fields: bytes, name: str) -> None:
+    mail = read(multipart(fields + b"\r\nContent-Type: application/octet-stream\r\n\r\nx"))
+
+    assert [item.name for item in mail.attachments] == [name]
 
 
 def test_parts_beyond_the_limit_stay_as_one_attachment() -> None:

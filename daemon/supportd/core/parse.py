@@ -236,13 +236,20 @@ def _sections(raw: bytes, part: _Part, most: int) -> list[tuple[int, int]]:
 def _parameter(parameters: Message, name: str, header: str = "content-type") -> str:
     """Return the parameter *name*, decoded by RFC 2231, by RFC 2047 where a sender used that, or an empty text."""
     try:
-        value = parameters.get_param(name, "", header)
+        found = parameters.get_params([], header)
     except (ValueError, LookupError, TypeError, IndexError):
         return ""
-    if isinstance(value, tuple):
-        charset, _, content = value
-        return decode.text(content.encode("latin-1", "replace"), charset)
-    return decode.words(str(value)).strip()
+    values: list[str | tuple[str | None, str | None, str]] = [value for key, value in found if key.lower() == name]
+    # Beside an extended value the plain one is a makeshift for old readers (RFC 6266 4.3).
+    extended = next((value for value in values if isinstance(value, tuple)), None)
+    if extended is None:
+        # A quotation mark is left where a cut field lost its other one.
+        return decode.words(str(values[0])).strip(' "') if values else ""
+    charset, _, content = extended
+    try:
+        return decode.text(content.encode("latin-1"), charset)
+    except UnicodeEncodeError:
+        return content  # raw UTF-8 where percent signs should be
 
 
 def _gather(raw: bytes, part: _Part, harvest: _Harvest) -> None:
@@ -331,7 +338,7 @@ def _attachment(name: str, media_type: str, content: bytes, kind: AttachmentKind
 
 def _safe_name(name: str, media_type: str) -> str:
     """Return *name* without path, controls and what file systems refuse; made up from the type if nothing is left."""
-    visible = clean.line(name, 1000).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    visible = clean.line(name, PARAMETER_FIELD_BYTES).replace("\\", "/").rstrip("/").rpartition("/")[2]
     visible = "".join(char for char in visible if char not in "\u200b\u200c\u200d\u2060\u00ad")
     visible = visible.strip(" .")
     if len(visible) > NAME_CHARS:
