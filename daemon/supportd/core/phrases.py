@@ -40,17 +40,20 @@ AUTOMATIC_REPLY_PREFIXES = frozenset(
 
 # Subjects that a person may write as well; they count only beside proof or an absence in the text.
 ABSENCE_SUBJECTS = (
-    "auto:", "out of office", "out of the office", "ooo", "away from my mail", "away from the office", "i am away",
-    "vacation", "annual leave", "on leave", "on annual leave", "on holiday", "on vacation", "maternity leave",
-    "paternity leave", "abwesend", "abwesenheit", "urlaub", "im urlaub", "absence", "absent", "en congé", "congés",
-    "fuera de la oficina", "ausente", "ausencia", "vacaciones", "poza biurem", "nieobecność", "nieobecnosc", "urlop",
-    "nie ma mnie", "atostogos", "atostogauju", "nedarbingumas", "ausência", "férias", "de férias", "absenţă",
-    "absență", "concediu", "în concediu", "plecat din birou", "assente", "assenza", "ferie", "in ferie", "afwezig",
-    "vakantie", "fravær", "frånvaro", "poissa", "dovolená", "szabadság", "отпуск", "відпустка", "دفتر سے باہر",
-    "چھٹی", "خارج المكتب", "izindeyim", "ofis dışında",
+    "i am out of", "i'm out of", "i'm away", "i am on", "i'm on", "thank you for your email",
+    "thank you for your message", "thanks for your email", "auto:", "out of office", "out of the office", "ooo",
+    "away from my mail", "away from the office", "i am away", "vacation", "annual leave", "on leave",
+    "on annual leave", "on holiday", "on vacation", "maternity leave", "paternity leave", "abwesend", "abwesenheit",
+    "urlaub", "im urlaub", "absence", "absent", "en congé", "congés", "fuera de la oficina", "ausente", "ausencia",
+    "vacaciones", "poza biurem", "nieobecność", "nieobecnosc", "urlop", "nie ma mnie", "atostogos", "atostogauju",
+    "nedarbingumas", "ausência", "férias", "de férias", "absenţă", "absență", "concediu", "în concediu",
+    "plecat din birou", "assente", "assenza", "ferie", "in ferie", "afwezig", "vakantie", "fravær", "frånvaro",
+    "poissa", "dovolená", "szabadság", "отпуск", "відпустка", "دفتر سے باہر", "چھٹی", "خارج المكتب", "izindeyim",
+    "ofis dışında",
 )  # fmt: skip
 
 ABSENCE_ENDINGS = (
+    "(automatic response)", "(automatic reply)", "(auto reply)", "(auto-reply)", "[auto-reply]", "[automatic reply]",
     "is out of the office", "is out of office", "(out of office)", "is on annual leave", "is away",
 )  # fmt: skip
 ABSENCE_PHRASES = (
@@ -122,6 +125,13 @@ REQUEST_PHRASES = (
     "comment désactiver", "ne fonctionne pas", "cómo desactivo", "no funciona",
 )  # fmt: skip
 
+# What gateways put before the subject, besides tags in brackets.
+GATEWAY_TAGS = ("external:", "external email:", "ext:", "***spam***", "{spam?}", "*external*")
+# Fields that responders write, and others too: proof only beside the right words.
+ANSWER_MARKS = (
+    "x-auto-response-suppress", "x-fc-machinegenerated", "x-ms-exchange-generated-message-source",
+    "x-ms-exchange-inbox-rules-loop",
+)  # fmt: skip
 # What a person says of a thing whose name stands before the colon.
 PREDICATES = (
     "not ", "isn't", "isn’t", "is not", "won't", "won’t", "will not", "doesn't", "doesn’t", "does not", "still ",
@@ -295,12 +305,13 @@ SCAN_SUBJECTS = (
 )  # fmt: skip
 
 ALERT_SUBJECTS = (
-    "** problem", "** recovery", "*** problem", "*** recovery", "[firing", "[alert]", "[critical]", "[warning]",
-    "[prtg", "[zabbix", "[nagios", "[monitoring", "problem: ", "recovery: ", "critical: ", "cron <", "anacron job",
-    "logwatch for", "output from your job", "smart error", "degradedarray event", "fail event on", "[backup failed]",
-    "[failed] ", "[success] ", "backup job ", "backup report", "backup failed", "ups alert", "ups: ", "apc ups:",
-    "[ups]", "device alert", "event notification from", "toner low", "low toner", "supply alert", "printer alert",
-    "message from apc", "snmp trap",
+    "[auto generated]", "[auto-generated]", "[automated]", "** problem", "** recovery", "*** problem", "*** recovery",
+    "[firing", "[alert]", "[critical]", "[warning]", "[prtg", "[zabbix", "[nagios", "[monitoring", "problem: ",
+    "recovery: ", "critical: ", "cron <", "anacron job", "logwatch for", "output from your job", "smart error",
+    "degradedarray event", "fail event on", "[backup failed]", "[failed] ", "[success] ", "backup job ",
+    "backup report", "backup failed", "ups alert", "ups: ", "apc ups:", "[ups]", "device alert",
+    "event notification from", "toner low", "low toner", "supply alert", "printer alert", "message from apc",
+    "snmp trap",
 )  # fmt: skip
 AUTOMATED_PHRASES = (
     "this is an automated", "this is an automatic", "this is an auto-generated", "this is an auto generated",

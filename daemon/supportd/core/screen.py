@@ -193,12 +193,18 @@ def _folded(text: str) -> str:
 
 
 def _bare_subject(subject: str) -> str:
-    """Return the subject folded, without the tags that gateways and we put before it (``[EXTERNAL]``, ``[AS-12]``)."""
+    """Return the subject folded, without the tags that gateways and we put before it (``[EXTERNAL]``, ``[AS-12]``).
+
+    A tag that is itself the mark of an answer (``[Auto-Reply]``) becomes its prefix.
+    """
     bare = _folded(subject[:1_000]).replace(" :", ":")
     for _ in range(3):
         if bare.startswith("[") and "]" in bare:
-            bare = bare.partition("]")[2].lstrip(" -:")
-        for tag in ("external:", "external email:", "ext:", "***spam***", "{spam?}", "*external*"):
+            tag, _, rest = bare[1:].partition("]")
+            if tag in phrases.AUTOMATIC_REPLY_PREFIXES:
+                return f"{tag}: {rest.lstrip(' -:')}"
+            bare = rest.lstrip(" -:")
+        for tag in phrases.GATEWAY_TAGS:
             bare = bare.removeprefix(tag).lstrip()
     return bare
 
@@ -304,7 +310,11 @@ def _report_type(facts: _Facts) -> str:
 
 
 def _is_feedback_report(facts: _Facts) -> bool:
-    return _report_type(facts) == "feedback-report"
+    if _report_type(facts) == "feedback-report":
+        return True
+    # Hotmail's complaints are no multipart/report: the letter is attached under this subject.
+    is_attached = any(part.type == "message/rfc822" for part in facts.mail.attachments)
+    return is_attached and facts.subject.startswith("complaint about message from")
 
 
 def _is_aggregate_report(facts: _Facts) -> bool:
@@ -420,7 +430,7 @@ def _has_auto_reply_field(facts: _Facts) -> bool:
 
 def _is_marked_as_answer(facts: _Facts) -> bool:
     """Return whether headers say that a responder may have written: no proof alone, proof beside the right words."""
-    marks = facts.has("x-auto-response-suppress", "x-fc-machinegenerated", "x-ms-exchange-generated-message-source")
+    marks = facts.has(*phrases.ANSWER_MARKS)
     return marks or facts.has_null_path or bool(facts.auto_submitted) or facts.precedence in ("bulk", "junk")
 
 
