@@ -327,6 +327,22 @@ def test_what_may_not_be_mailed_is_in_no_letter_to_a_technician(hidden: dict[str
         assert list(read(letter).iter_attachments()) == []
 
 
+def test_the_it_lead_is_told_and_not_asked_for_commands() -> None:
+    proving = envelope(reply_to="support+as-123.token@allsaints.example")
+
+    letter = COMPOSER.escalation(proving, ticket(), clock="response", step="overdue", due_at=NOW)
+
+    assert "You get this as the IT lead" in flat(text_of(letter))
+    assert "#ack" not in text_of(letter) + html_of(letter)
+
+
+def test_who_writes_of_a_child_at_risk_is_told_not_to_wait_for_it() -> None:
+    text = text_of(COMPOSER.acknowledgement(envelope(), ticket(restricted=True)))
+
+    assert text.splitlines()[2].startswith("If a child may be at risk, do not wait for IT")
+    assert "whole class" not in text
+
+
 def test_an_alert_shows_the_address_beside_the_name_and_that_it_is_from_outside() -> None:
     stranger = ticket(requester=Address(address="sam@elsewhere.example", name="Sam Carter"))
 
