@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from supportd.core.model import LEVELS, Rating
-from supportd.core.severity import READ_CHARACTERS, Keywords, decide, find, rate, read, row_facet
+from supportd.core.severity import READ_CHARACTERS, Keywords, decide, rate, read, row_facet
 from supportd.core.words import Phrase, Words
 
 
@@ -86,7 +86,7 @@ def lint(keywords: Keywords, past: Iterable[Past] = ()) -> tuple[str, ...]:
     """
     problems: list[str] = []
     known: dict[tuple[frozenset[str], ...], Phrase] = {}
-    for phrase in keywords.phrases:
+    for phrase in keywords.index.phrases:
         first = known.setdefault(phrase.slots, phrase)
         if first is phrase or phrase.facet.partition(":")[0] != first.facet.partition(":")[0]:
             continue
@@ -106,10 +106,10 @@ def lint(keywords: Keywords, past: Iterable[Past] = ()) -> tuple[str, ...]:
     mails = 0
     for mail in past:
         mails += 1
-        found = find(Words(mail.subject, mail.new_text[:READ_CHARACTERS]), keywords)
+        found = keywords.index.find(Words(mail.subject, mail.new_text[:READ_CHARACTERS]))
         used.update((hit.facet, hit.keyword) for hit in found)
     if mails:
-        listed = dict.fromkeys((phrase.facet, phrase.keyword) for phrase in keywords.phrases)
+        listed = dict.fromkeys((phrase.facet, phrase.keyword) for phrase in keywords.index.phrases)
         problems.extend(
             f"{facet}: {keyword!r} is in none of {mails} mails"
             for facet, keyword in listed

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from supportd.core.model import DEFAULT_LEVEL, LEVELS, Evidence, Rating
-from supportd.core.words import Phrase, Words, number_of, phrase_end, slots_of, stem
+from supportd.core.words import Hit, Index, Phrase, Words, number_of, slots_of
 
 DEFAULT_ROW = "default"
 # What the rating names as its row where the weights outweigh the table.
@@ -84,23 +84,11 @@ class Keywords:
 
     names: Mapping[int, str]
     rows: tuple[Row, ...]
-    fillers: frozenset[str]
     machines: frozenset[str]
     team: frozenset[str]
     vital: frozenset[str]
     weights: Mapping[str, tuple[float, ...]] = field(repr=False)
-    index: Mapping[str, tuple[Phrase, ...]] = field(repr=False)
-    phrases: tuple[Phrase, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One facet found in the text: word numbers *start* to *end* (exclusive), and the keyword that found it."""
-
-    facet: str
-    start: int
-    end: int
-    keyword: str = ""
+    index: Index = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,20 +137,14 @@ def compile_keywords(
     problems.extend(f"row {row.name!r}: level {row.level} is none of 1 to 6" for row in rows if row.level not in LEVELS)
     if problems:
         raise ValueError("\n".join(problems))
-    index: dict[str, list[Phrase]] = {}
-    for phrase in phrases:
-        for key in phrase.slots[0]:
-            index.setdefault(key, []).append(phrase)
     return Keywords(
         names=dict(names),
         rows=rows,
-        fillers=frozenset(stem(word) for word in fillers),
         machines=frozenset(word.lower() for word in machines),
         team=frozenset(word.lower() for word in team),
         vital=frozenset(vital),
         weights={facet: tuple(points) for facet, points in (weights or {}).items()},
-        index={key: tuple(found) for key, found in index.items()},
-        phrases=tuple(phrases),
+        index=Index(phrases, fillers),
     )
 
 
@@ -252,7 +234,7 @@ def read(
 ) -> Reading:
     """Return all that is found in a mail: hits in force, hits taken back with the reason, and the facets they make."""
     words = Words(subject, new_text[:READ_CHARACTERS])
-    found = _without_contained(find(words, keywords))
+    found = _without_contained(keywords.index.find(words))
     hits, withdrawn = _settle(words, found)
     facets: dict[str, list[Hit]] = {}
     for hit in (*hits, *_sender(words, sender_address, keywords, automatic), *_counted(words), *_questions(words)):
@@ -265,18 +247,6 @@ def read(
     return Reading(
         words=words, hits=hits, withdrawn=withdrawn, facets={facet: tuple(found) for facet, found in facets.items()}
     )
-
-
-def find(words: Words, keywords: Keywords) -> list[Hit]:
-    """Return every keyword hit, by start."""
-    index, stems, exact = keywords.index, words.stems, words.exact
-    hits: list[Hit] = []
-    for at in range(len(stems)):
-        for phrase in (*index.get(stems[at], ()), *index.get(exact[at], ())):
-            end = phrase_end(phrase.slots, at, words, keywords.fillers)
-            if end:
-                hits.append(Hit(facet=phrase.facet, start=at, end=end, keyword=phrase.keyword))
-    return hits
 
 
 def _without_contained(hits: list[Hit]) -> list[Hit]:
@@ -549,7 +519,7 @@ def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -
     Every known facet is tried, added or taken away, and the whole decision taken again: what is told is what happens.
     """
     found = set(reading.facets)
-    known = {phrase.facet for phrase in keywords.phrases}.union(*(need for row in keywords.rows for need in row.needs))
+    known = {phrase.facet for phrase in keywords.index.phrases}.union(*(need for row in keywords.rows for need in row.needs))
     reached: dict[int, list[str]] = {}
     for facet in sorted(known | found):
         changed = found ^ {facet}
