@@ -6,6 +6,7 @@ connection.  What dies of its own limit is Unparseable at once: trying again wou
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -121,6 +122,7 @@ def _translate(done: Future[Mail | Unparseable], answer: Future[Mail | Unparseab
 def _confine() -> None:
     """Take from a new worker what reading mail does not need (runs in the worker)."""
     os.environ.clear()  # passwords may stand in it
+    logging.disable()  # a library that warns would write words of the mail into the journal
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold mail
 

@@ -114,6 +114,12 @@ def test_an_ordinary_mail_has_no_defect() -> None:
     assert mail.report is None
 
 
+def test_recipients_apart_by_semicolons_are_all_read() -> None:
+    mail = read(HEAD + b"Cc: a@x.example; Tom <b@x.example>;\r\n\r\nx")
+
+    assert [address.address for address in mail.cc] == ["a@x.example", "b@x.example"]
+
+
 DSN = multipart(
     b"Content-Type: text/plain\r\n\r\nYour message could not be delivered.\r\n",
     b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\nArrival-Date: x\r\n\r\n"
@@ -262,13 +268,20 @@ def test_an_oversize_mail_is_known_by_its_headers() -> None:
 
 
 def test_the_html_alternative_tells_where_history_begins_in_a_language_we_do_not_know() -> None:
-    plain = "Működik, köszönöm!\r\nAnna\r\n\r\nKüldő fél= IT Support\r\nEkkor= hétfő\r\n\r\nMelyik teremben?\r\n"
-    html = "<p>Működik, <b>köszönöm!</b></p><p>Anna</p><div id=divRplyFwdMsg>Küldő</div><p>Melyik teremben?</p>"
+    plain = (
+        "Működik, *köszönöm*!\r\nAnna<mailto:anna@x.example> [cid:logo.png@01D]\r\n[image: Logo of school]\r\n"
+        "3B osztály\r\n\r\nKüldő fél= IT Support\r\nEkkor= hétfő\r\n\r\nMelyik teremben?\r\n"
+    )
+    html = (
+        "<p>Működik, <b>köszönöm</b>!</p><p><a href='mailto:anna@x.example'>Anna</a> <img src='cid:logo'></p>"
+        "<p>3B osztály</p><div id=divRplyFwdMsg>Küldő</div><p>Melyik teremben?</p>"
+    )
     head = b"Content-Type: text/%s; charset=utf-8\r\n\r\n"
 
     mail = read(multipart(head % b"plain" + plain.encode(), head % b"html" + html.encode(), subtype=b"alternative"))
 
-    assert mail.new_text.split() == ["Működik,", "köszönöm!", "Anna"]
+    assert mail.new_text.startswith("Működik, *köszönöm*!\nAnna")
+    assert mail.new_text.endswith("3B osztály")
     assert "Melyik teremben?" in mail.text
 
 

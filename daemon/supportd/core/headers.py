@@ -174,6 +174,10 @@ def _shown(name: str, value: str) -> str:
 def _addresses(value: str, name: str, defects: list[str]) -> Iterator[Address]:
     """Yield the mailboxes of an address field (RFC 5322 3.4) in their order; what is no mailbox is only a defect."""
     problems: list[dict[str, object]] = []
+    if ";" in value and not {":", '"'}.intersection(value):
+        # Outlook's way to write a list, which some programs send as it stands; a group would have a colon.
+        problems.append({"reason": "semicolons"})
+        value = value.replace(";", ",")
     # An encoded word may hold a raw comma against RFC 2047, which would end the mailbox: words stand aside meanwhile.
     encoded: list[str] = []
 

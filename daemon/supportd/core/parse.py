@@ -32,6 +32,9 @@ SPLIT_CHARS = 256 * 1024
 NAME_CHARS = 120
 
 _WORD_OF_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,80}/[a-z0-9!#$&^_.+-]{1,80}")
+# What stands in plain text for a picture (Outlook, Gmail), and behind the words of a link.
+_PICTURE = re.compile(r"\[(?:cid|image):[^\]]{0,200}\]")
+_LINK = re.compile(r"<(?:mailto:|tel:|https?:)")
 # Names that Windows takes for devices, whatever their extension.
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.I)
 # The same text once more, for programs that can show it; the plain or HTML text stands for them.
@@ -400,7 +403,8 @@ def _own_part(plain: str, html: list[str]) -> str | None:
     if not wanted:
         return None
     reached = 0
-    for token in re.finditer(r"\S+", plain[:SPLIT_CHARS]):
+    shown = _PICTURE.sub(lambda found: " " * len(found[0]), plain[:SPLIT_CHARS])
+    for token in re.finditer(r"\S+", shown):
         word = _bare(token[0])
         if not word:
             continue
@@ -413,9 +417,10 @@ def _own_part(plain: str, html: list[str]) -> str | None:
 
 
 def _bare(word: str) -> str:
-    """Return *word* without what plain text and HTML write differently: punctuation, and addresses of links."""
+    """Return *word* without what plain text and HTML write differently: punctuation, and where links lead."""
     if word.isalnum():
         return word
+    word = _LINK.split(word, maxsplit=1)[0]
     return "" if "://" in word else "".join(filter(str.isalnum, word))
 
 
