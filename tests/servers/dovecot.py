@@ -10,7 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -166,20 +166,20 @@ class Dovecot:
             return False
 
     def stop(self) -> None:
-        """End as an administrator would end it; the mail stays."""
-        self._end(os.kill, signal.SIGTERM)
+        """End as an administrator would end it, with all connections; the mail stays."""
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGTERM)
+            self._process.wait(timeout=20)
+            # The master does not wait for the last of its children: a connection may outlive it for seconds.
+            self.kill()
 
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
-        self._end(os.killpg, signal.SIGKILL)
-
-    def _end(self, send: Callable[[int, int], None], how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            send(self._process.pid, how)
-        self._process.wait(timeout=20)
-        self._process = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(timeout=20)
+            self._process = None
 
     def remove(self) -> None:
         """Stop, and delete everything."""
