@@ -2,7 +2,8 @@
 
 ``NNN-what.expect`` is JSON: *why* is a sentence; *near* names the rule that a file comes close to and must miss;
 *configured* marks a verdict that hangs on ``SETTINGS``, all others must hold unconfigured too; every other key is one
-of the output of ``supportd inspect`` and must hold exactly, texts with runs of white space as one space.
+of the output of ``supportd inspect`` and must hold exactly, texts with runs of white space as one space.  A file that
+says nothing of it is a person's: a ticket, not automatic, no bounce.
 """
 
 from __future__ import annotations
@@ -96,9 +97,11 @@ def output(path: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("path", MAILS, ids=lambda path: path.stem)
 def test_a_mail_of_the_corpus_is_seen_as_its_expectation_says(path: Path) -> None:
-    expected = {key: value for key, value in expectation(path).items() if key not in NOT_OUTPUT}
-
     seen = output(path)
+    expected = {key: value for key, value in expectation(path).items() if key not in NOT_OUTPUT}
+    if "rule" in seen:
+        # Unless a file says otherwise, a person wrote it: each of them is a chance for a false alarm.
+        expected = {"verdict": "ticket", "automatic": False, "bounce": False} | expected
 
     assert {key: flat(seen.get(key)) for key in expected} == {key: flat(value) for key, value in expected.items()}
 

@@ -211,7 +211,7 @@ def test_every_word_of_newsletters_and_automatic_texts_is_known() -> None:
         told_by(WORDS.UNSUBSCRIBE_WORDS, lambda word: newsletter(f"View in browser. To {word}: x"), "newsletter-text")
         == set()
     )
-    assert told_by(WORDS.BROWSER_PHRASES, lambda word: newsletter(f"{word}. Unsubscribe"), "newsletter-text") == set()
+    assert told_by(WORDS.MAILING_PHRASES, lambda word: newsletter(f"{word}. Unsubscribe"), "newsletter-text") == set()
     assert told_by(WORDS.AUTOMATED_PHRASES, newsletter, "automated-text") == set()
     assert (
         told_by(WORDS.RECEIPT_PHRASES, lambda phrase: newsletter(f"{phrase} 5. Please quote this."), "automated-text")
@@ -321,6 +321,13 @@ ICS = Attachment(name="i.ics", type="text/calendar", size=1, sha256="", content=
         (mail(("Precedence", "bulk"), sender=SHOP, text="Unsubscribe"), "newsletter-text"),
         (mail(("X-Campaign", "1"), sender=SHOP, text="Unsubscribe"), "newsletter-text"),
         (mail(sender="offers@shop.example", text="Unsubscribe"), "newsletter-text"),
+        (mail(sender="offers@shop.example"), None),
+        (mail(("Precedence", "bulk"), sender="offers@shop.example"), "newsletter-text"),
+        (mail(sender="newsletter@shop.example"), "newsletter-text"),
+        (mail(("Precedence", "bulk"), ("Sender", "owner-talk@lists.example"), sender=SHOP), "mailing-list"),
+        (mail(("Precedence", "list"), sender=SHOP, envelope_from="talk-bounces@lists.example"), "mailing-list"),
+        (mail(("Precedence", "bulk"), ("Sender", "owner-it@allsaints.example"), sender=SHOP), None),
+        (mail(("Sender", "owner-talk@lists.example"), sender=SHOP), None),
         (mail(sender=SHOP, text="View in browser. Unsubscribe"), "newsletter-text"),
         (mail(sender="noreply@x.example", subject="Password expires", text="View in browser. Unsubscribe"),
               "machine-address"),

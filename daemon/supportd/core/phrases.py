@@ -253,8 +253,8 @@ NO_REPLY_WORDS = (
 # Parts of a local part that no person has, wherever they stand in it.
 MACHINE_TOKENS = frozenset(
     {
-        "acronis", "alarm", "alarms", "alert", "alerting", "alerts", "automailer", "autoresponder", "backup",
-        "backups", "bizhub", "checkmk", "copier", "diskstation", "fortigate", "grafana", "icinga", "idrac",
+        "monitor", "acronis", "alarm", "alarms", "alert", "alerting", "alerts", "automailer", "autoresponder",
+        "backup", "backups", "bizhub", "checkmk", "copier", "diskstation", "fortigate", "grafana", "icinga", "idrac",
         "librenms", "logwatch", "mailbot", "mfd", "mfp", "monitis", "monitoring", "msonlineservicesteam", "nagios",
         "notification", "notifications", "o365mc", "office365alerts", "photocopier", "postbot", "printer", "printers",
         "prtg", "qnap", "quarantine", "robot", "scanner", "server", "smokeping", "solarwinds", "sophos", "statuspage",
@@ -265,11 +265,13 @@ MACHINE_TOKENS = frozenset(
 # Names of machines that could be part of a person's name (Nas, Root): only as the whole local part, digits aside.
 MACHINE_NAMES = frozenset(
     {
-        "anacron", "apache", "apc", "bms", "bot", "cctv", "cron", "daemon", "dmarc", "door-entry", "dvr", "esxi",
-        "fax", "firewall", "gitlab", "hvac", "jenkins", "license", "licensing", "mailer", "monitor", "nas", "nginx",
-        "nobody", "notice", "notices", "notify", "nvr", "reminder", "reminders", "renewals", "reporting", "reports",
-        "root", "scan", "scans", "scantoemail", "scantomail", "smtp", "snmp", "status", "system", "system-alerts",
-        "ups", "vcenter", "webform", "webforms", "wordpress", "www-data",
+        "sensor", "sensors", "envmon", "temperature", "netmon", "sysmon", "nms", "wsus", "sccm", "vmware", "hyperv",
+        "meraki", "aruba", "syslog", "eventlog", "ilo", "raid", "storage", "anacron", "apache", "apc", "bms", "bot",
+        "cctv", "cron", "daemon", "dmarc", "door-entry", "dvr", "esxi", "fax", "firewall", "gitlab", "hvac",
+        "jenkins", "license", "licensing", "mailer", "monitor", "nas", "nginx", "nobody", "notice", "notices",
+        "notify", "nvr", "reminder", "reminders", "renewals", "reporting", "reports", "root", "scan", "scans",
+        "scantoemail", "scantomail", "smtp", "snmp", "status", "system", "system-alerts", "ups", "vcenter", "webform",
+        "webforms", "wordpress", "www-data",
     }
 )  # fmt: skip
 
@@ -327,6 +329,13 @@ AUTOMATED_PHRASES = (
     "[this is an automated",
 )  # fmt: skip
 
+# Nobody writes by hand from these.
+NEWSLETTER_SENDERS = frozenset(
+    {
+        "newsletter", "newsletters", "e-news", "enews", "enewsletter", "e-newsletter", "bulletin", "campaign",
+        "mailing", "mailings",
+    }
+)  # fmt: skip
 MARKETING_SENDERS = frozenset(
     {
         "newsletter", "newsletters", "news", "marketing", "offers", "deals", "promo", "promotions", "events",
@@ -347,10 +356,12 @@ UNSUBSCRIBE_WORDS = (
     "atsisakyti", "cancelar a subscrição", "dezabon", "disiscri", "uitschrijven",
 )  # fmt: skip
 
-BROWSER_PHRASES = (
-    "view this email in your browser", "view in browser", "view in your browser", "view it in your browser",
-    "view online", "view this email online", "email not displaying", "having trouble viewing", "read online",
-    "view web version", "view as a web page",
+MAILING_PHRASES = (
+    "you are receiving this", "you received this email because", "you have received this email because",
+    "this email was sent to", "this e-mail was sent to", "this message was sent to", "sent to you because",
+    "all rights reserved", "you subscribed to", "you signed up", "view this email in your browser", "view in browser",
+    "view in your browser", "view it in your browser", "view online", "view this email online",
+    "email not displaying", "having trouble viewing", "read online", "view web version", "view as a web page",
 )  # fmt: skip
 
 # A service that says one of these in its subject wants something done; its notice is a ticket, not a newsletter.

@@ -31,6 +31,9 @@ MOST_HOPS = 50
 # Exchange writes its system messages from this name, the same in every organisation.
 EXCHANGE_SENDER = "microsoftexchange329e71ec88ae4615bbc36ab6ce41109e"
 
+# How lists without list fields name themselves in Sender and the reverse-path.
+LIST_OWNERS = ("-owner", "-bounces", "-request")
+
 
 def _no_id_is_ours(_: str) -> bool:
     """Return False: without the key no Message-ID can be proved to be ours."""
@@ -511,17 +514,29 @@ def _confirms_receipt(facts: _Facts) -> bool:
     return receipts >= 1 and receipts + sum(phrase in facts.head for phrase in phrases.RECEIPT_MANNERS) >= 2
 
 
+def _is_through_a_list(facts: _Facts) -> bool:
+    return facts.has(*phrases.LIST_FIELDS) or _list_owner(facts) != ""
+
+
+def _list_owner(facts: _Facts) -> str:
+    """Return the domain of ``owner-LIST`` or ``LIST-bounces`` that sends bulk mail: lists from before RFC 2919."""
+    if facts.precedence not in ("bulk", "list"):
+        return ""
+    senders = (_address_in((facts.fields.get("sender") or ("",))[0]), facts.mail.envelope_from or "")
+    owners = (sender.rpartition("@") for sender in senders)
+    return next(
+        (domain for local, _, domain in owners if local.startswith("owner-") or local.endswith(LIST_OWNERS)), ""
+    )
+
+
 def _list_domains(facts: _Facts) -> frozenset[str]:
     """Return the domains that the list fields name (RFC 2369, RFC 2919)."""
-    domains = set()
-    for value in facts.fields.get("list-id", ())[:1]:
-        domains.add(value.rpartition("<")[2].partition(">")[0].strip().casefold())
-    for name in ("list-post", "x-beenthere", "mailing-list", "x-mailing-list"):
-        for value in facts.fields.get(name, ())[:1]:
-            domains.add(
-                value.partition("@")[2].partition(">")[0].partition(";")[0].partition("?")[0].strip().casefold()
-            )
-    return frozenset(domains - {""})
+    list_id = (facts.fields.get("list-id") or ("",))[0].rpartition("<")[2].partition(">")[0].strip().casefold()
+    fields = ("list-post", "x-beenthere", "mailing-list", "x-mailing-list")
+    named = ((facts.fields.get(name) or ("",))[0].casefold() for name in fields)
+    # <mailto:list@domain?subject=x>, list@domain; contact ...
+    domains = (value.partition("@")[2].replace(">", ";").replace("?", ";").partition(";")[0].strip() for value in named)
+    return frozenset({list_id, _list_owner(facts), *domains} - {""})
 
 
 def _came_through_a_group_of_ours(facts: _Facts) -> bool:
@@ -565,28 +580,26 @@ def _is_newsletter(facts: _Facts) -> bool:
 
 
 def _reads_as_newsletter(facts: _Facts) -> bool:
-    if (
-        facts.is_from_staff
-        or facts.is_forward
-        or facts.answers
-        or facts.says_a_person_wrote
-        or _is_service_notice(facts)
-    ):
+    if facts.is_from_staff or facts.is_forward or facts.answers or facts.says_a_person_wrote:
         return False
-    if not _contains(_folded(facts.mail.text[-HEAD_CHARACTERS:]), phrases.UNSUBSCRIBE_WORDS):
+    if _is_service_notice(facts):
         return False
+    is_marketing = facts.local in phrases.MARKETING_SENDERS
     is_bulk = facts.precedence in ("bulk", "junk") or facts.has(*phrases.CAMPAIGN_FIELDS)
-    return is_bulk or facts.local in phrases.MARKETING_SENDERS or _contains(facts.whole, phrases.BROWSER_PHRASES)
+    if facts.local in phrases.NEWSLETTER_SENDERS or (is_bulk and is_marketing):
+        return True
+    foot = _folded(facts.mail.text[-HEAD_CHARACTERS:])
+    if not _contains(foot, phrases.UNSUBSCRIBE_WORDS):
+        return False
+    return is_bulk or is_marketing or _contains(f"{facts.whole}\n{foot}", phrases.MAILING_PHRASES)
 
 
 def _is_list_post_of_staff(facts: _Facts) -> bool:
-    return facts.has(*phrases.LIST_FIELDS) and facts.is_from_staff and not _came_through_a_group_of_ours(facts)
+    return _is_through_a_list(facts) and facts.is_from_staff and not _came_through_a_group_of_ours(facts)
 
 
 def _is_list_post(facts: _Facts) -> bool:
-    return (
-        facts.has(*phrases.LIST_FIELDS) and not _came_through_a_group_of_ours(facts) and not _is_service_notice(facts)
-    )
+    return _is_through_a_list(facts) and not _came_through_a_group_of_ours(facts) and not _is_service_notice(facts)
 
 
 def _is_generated(facts: _Facts) -> bool:
