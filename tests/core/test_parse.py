@@ -208,6 +208,14 @@ def test_attachments_beyond_the_limit_stay_as_one() -> None:
     assert f"more than {ATTACHMENTS} attachments: the rest is kept as one" in mail.defects
 
 
+def test_many_large_pages_are_read_up_to_a_megabyte_in_all() -> None:
+    page = b"Content-Type: text/html\r\n\r\n" + b"<p>help</p>" * 7_000
+
+    mail = read(multipart(*[page] * 190))
+
+    assert 900_000 < 11 * mail.text.count("help") < 1_100_000
+
+
 @pytest.mark.parametrize("depth", [DEPTH + 1, 300, 1000, 5000])
 def test_parts_too_deep_stay_as_one_attachment(depth: int) -> None:
     opened = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(depth))

@@ -270,19 +270,20 @@ def _gather(raw: bytes, part: _Part, harvest: _Harvest) -> None:
     if encoding:
         content = decode.transfer(content, encoding)
     if is_body:
-        harvest.pages.append(_page(part, content, len(harvest.attachments)))
+        room = max(0, TEXT_BYTES - sum(len(page.content) for page in harvest.pages))
+        harvest.pages.append(_page(part, content, room, len(harvest.attachments)))
     elif not (part.is_alternative and part.type in _OTHER_ALTERNATIVES and part.disposition != "attachment"):
         _attach(part, name, content, harvest)
 
 
-def _page(part: _Part, content: bytes, attachments_before: int) -> _Page:
-    """Return a part of the body as text."""
+def _page(part: _Part, content: bytes, room: int, attachments_before: int) -> _Page:
+    """Return a part of the body as text, from its first *room* bytes."""
     charset = _parameter(part.parameters, "charset")
     if part.type == "text/html":
         declared = None if charset else headers.CHARSET.search(content[:2048])
-        text = decode.text(content[:TEXT_BYTES], declared[1].decode("ascii") if declared else charset)
+        text = decode.text(content[:room], declared[1].decode("ascii") if declared else charset)
     else:
-        text = clean.block(decode.text(content[:TEXT_BYTES], charset)).strip("\n")
+        text = clean.block(decode.text(content[:room], charset)).strip("\n")
         if _parameter(part.parameters, "format").lower() == "flowed":
             text = decode.unflow(text, _parameter(part.parameters, "delsp").lower() == "yes")
     return _Page(
