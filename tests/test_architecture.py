@@ -14,18 +14,19 @@ SOURCE = Path(__file__).parent.parent / "daemon" / "supportd"
 # From the door to the cellar: a room imports rooms that stand below it, and itself.
 FLOORS = (
     ("cli",),
+    ("audit",),
     ("service",),
-    ("capture", "decide", "remind", "outbox"),
+    ("capture", "decide", "remind", "outbox", "sent"),
     ("steering",),
-    ("post", "report", "samples"),
+    ("lease", "post", "report", "samples"),
     ("compose", "config", "db", "parsing", "smtp"),
     ("imap",),
     ("core",),
-    ("errors", "log"),
+    ("errors", "failpoint", "log"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # The wire reaches the middle only as arguments.
-WIRES, WIRED = {"imap", "smtp"}, {"cli", "service", "smtp"}
+WIRES, WIRED = {"imap", "smtp"}, {"cli", "audit", "service", "smtp"}
 
 HOMES = {
     "PIL": "compose",

@@ -40,8 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Return the wheel, built from this tree."""
     folder = tmp_path_factory.mktemp("wheel")
     # The copy keeps setuptools' build folder out of the tree, where a file deleted since would be packed again.
-    for name in ("daemon", "templates", "pyproject.toml", "README.md"):
-        subprocess.run(["cp", "--recursive", ROOT / name, folder], check=True)
+    sources = [ROOT / "daemon", ROOT / "templates", ROOT / "pyproject.toml", ROOT / "config.example.yaml"]
+    subprocess.run(["cp", "--recursive", *sources, *ROOT.glob("*.md"), folder], check=True)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, folder]
     built = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert built.returncode == 0, built.stderr
@@ -62,6 +62,6 @@ def test_the_wheel_holds_every_file_of_the_tree(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_holds_what_no_installation_can_do_without(wheel: zipfile.ZipFile) -> None:
     packed = set(wheel.namelist())
 
-    assert {"supportd/config.example.yaml", "supportd/config.schema.json", "supportd/keywords.yaml"} <= packed
+    assert {"supportd/config.example.yaml", "supportd/keywords.yaml", "supportd/demo/config.yaml"} <= packed
     assert {"supportd/py.typed", "supportd/templates/acknowledgement.html"} <= packed
-    assert any(name.startswith("supportd/db/migrations/versions/0001") for name in packed)
+    assert any(name.startswith("supportd/db/migrations/versions/v0001") for name in packed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from supportd import log, steering
 from supportd.compose import Composer
@@ -17,9 +18,11 @@ from supportd.core.tokens import Keys
 from supportd.db import ledger, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.ledger import Listed
-from supportd.imap import ImapSession
 from supportd.post import Post
 from supportd.steering import Actor
+
+if TYPE_CHECKING:
+    from supportd.imap import ImapSession
 
 _log = log.get("sent")
 
