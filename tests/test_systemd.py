@@ -84,3 +84,16 @@ def test_the_timer_starts_at_a_moment_that_exists() -> None:
     result = analyze("calendar", moment)
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_command_of_a_service_is_one_that_supportd_has(service: str) -> None:
+    [command] = [line.removeprefix("ExecStart=") for line in settings(service) if line.startswith("ExecStart=")]
+    _program, *words = command.split()
+
+    # With --help the words must be understood, and nothing is done.
+    asked = [sys.executable, "-c", "from supportd.cli.app import main; main()", *words, "--help"]
+    result = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("Usage:")
