@@ -41,15 +41,19 @@ class Oracle:
         bitmaps: dict[date, bytearray] = {}
         self.open = bytearray(self.minutes)
         self.minutes_of: dict[date, list[int]] = {}
+        at, one_minute = self.origin, timedelta(minutes=1)
+        today, bitmap, its_minutes = None, bytearray(), []
         for minute in range(self.minutes):
-            wall = (self.origin + timedelta(minutes=minute)).astimezone(zone)
+            wall = at.astimezone(zone)
+            at += one_minute
             day, reading = wall.date(), wall.hour * 60 + wall.minute
+            if day != today:
+                today, bitmap = day, bitmaps.setdefault(day, self.bitmap(day))
+                its_minutes = self.minutes_of.setdefault(day, [])
             self.local.append((day, reading))
-            self.minutes_of.setdefault(day, []).append(minute)
+            its_minutes.append(minute)
             # "An instant is open if and only if its local date is served and its local clock reading lies in a window."
-            if day not in bitmaps:
-                bitmaps[day] = self.bitmap(day)
-            self.open[minute] = bitmaps[day][reading]
+            self.open[minute] = bitmap[reading]
         # "A business day is a local date with any open time."
         self.business_days = sorted(day for day, its in self.minutes_of.items() if any(self.open[m] for m in its))
 

@@ -119,7 +119,9 @@ def instant(chance: random.Random, plain: PlainCalendar) -> datetime:
         return midnight + timedelta(seconds=chance.randrange(86400))
     if chance.random() < 0.2:
         return midnight + timedelta(minutes=chance.randrange(0, 200), seconds=chance.choice((0, 0, 1, 30, 59)))
-    windows = plain.weekly.get(day.weekday()) or ((480, 960),)
-    reading = chance.choice([edge for window in windows for edge in window])
+    # Edges of any day of the week, of cover and of closures: what closes one day may be open or doubled on another.
+    windows = [*plain.weekly.values(), *(hours for _, _, hours in plain.cover), ((480, 960),)]
+    windows += [hours for _, _, hours, _ in plain.closures if hours]
+    reading = chance.choice([edge for window in chance.choice(windows) or ((480, 960),) for edge in window])
     local = datetime.combine(day, datetime.min.time(), ZoneInfo(plain.zone)) + timedelta(minutes=reading)
     return local.replace(fold=chance.randrange(2)).astimezone(UTC) + timedelta(seconds=chance.choice((-1, 0, 0, 1, 17)))

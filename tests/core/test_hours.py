@@ -20,7 +20,7 @@ from school import BOILER, POLICY, at, school, span, windows
 from supportd.core.hours import CalendarEnds, Closure, Cover, Hours, Term, Window, changes
 from supportd.core.sla import deadlines
 
-CASES_A_CALENDAR = 100
+CASES_A_CALENDAR = 200
 T = TypeVar("T")
 
 
@@ -65,7 +65,7 @@ def disagreements(seed: int) -> list[str]:
 
 @pytest.mark.parametrize("block", range(10))
 def test_random_deadlines_agree_with_the_oracle(block: int) -> None:
-    wrong = [line for seed in range(block * 20, block * 20 + 20) for line in disagreements(seed)]
+    wrong = [line for seed in range(block * 10, block * 10 + 10) for line in disagreements(seed)]
 
     assert wrong == []
 
@@ -73,8 +73,8 @@ def test_random_deadlines_agree_with_the_oracle(block: int) -> None:
 @pytest.mark.release
 @pytest.mark.timeout(7200)
 def test_a_million_random_deadlines_agree_with_the_oracle() -> None:
-    # Resumable: ORACLE_SEEDS=4000-10000 takes up where a run that printed 4000 was stopped.
-    first, last = map(int, os.environ.get("ORACLE_SEEDS", "0-10000").split("-"))
+    # Resumable: ORACLE_SEEDS=2000-5000 takes up where a run that printed 2000 was stopped.
+    first, last = map(int, os.environ.get("ORACLE_SEEDS", "0-5000").split("-"))
     wrong: list[str] = []
 
     for seed in range(first, last):

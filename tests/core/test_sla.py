@@ -161,7 +161,7 @@ def test_waiting_over_a_weekend_moves_nothing() -> None:
 def test_while_it_waits_the_resolution_clock_stands_still() -> None:
     past = History(received_at=at("2026-11-26 09:00"), level=3, pauses=(pause("2026-11-26 09:30"),))
 
-    early, late = resolution("2026-11-26 10:00", past), resolution("2026-11-27 12:00", past)
+    early, late = resolution("2026-11-26 09:30", past), resolution("2026-11-27 12:00", past)
 
     assert early.is_waiting
     assert late.is_waiting
@@ -203,7 +203,7 @@ def test_a_change_of_severity_recounts_running_clocks_from_the_receipt() -> None
         pauses=(pause("2026-11-26 10:00", "2026-11-26 10:20"),),
     )
 
-    answered, mended = response("2026-11-26 11:00:01", past), resolution("2026-11-26 11:00:01", past)
+    answered, mended = response("2026-11-26 11:00", past), resolution("2026-11-26 11:00", past)
 
     assert (answered.level, answered.due) == (2, at("2026-11-26 09:30"))
     assert (mended.level, mended.due) == (2, at("2026-11-26 10:20"))

@@ -298,7 +298,7 @@ def clocks(past: History, policy: Policy, hours: Hours, now: datetime) -> Clocks
     for number, start_at in enumerate((past.received_at, *past.reopened_at)):
         answered, resolved = _first_from(responses, start_at), _first_from(past.resolved_at, start_at)
         # What is on record was promised by the level in force when the clock stopped.
-        response_level, resolution_level = _level_at(past, answered or now), _level_at(past, resolved or now)
+        response_level, resolution_level = _level_for(past, answered, now), _level_for(past, resolved, now)
         response = policy.level(response_level.level).response
         resolution = policy.level(resolution_level.level).resolution
         if response and (number == 0 or resolution is None):
@@ -324,7 +324,7 @@ def _clock(
 ) -> Clock:
     stop = met_at or now
     # A pause belongs to the clock that ran when it began; one before a reopening moved the earlier promise.
-    own = tuple(pause for pause in pauses if start_at <= pause.start_at < stop)
+    own = tuple(pause for pause in pauses if start_at <= pause.start_at and _is_before(pause.start_at, met_at, now))
     paused = sum((hours.elapsed(pause.start_at, min(pause.end_at or stop, stop)) for pause in own), timedelta())
     counted_due = moved_due = reason = None
     try:
@@ -350,14 +350,23 @@ def _clock(
     )
 
 
+def _is_before(at: datetime, met_at: datetime | None, now: datetime) -> bool:
+    """Return whether *at* is in time to touch a clock: by *now* while it runs, else before the instant it stopped."""
+    return at <= now if met_at is None else at < met_at
+
+
 def _first_from(instants: Sequence[datetime], start_at: datetime) -> datetime | None:
     return next((at for at in instants if at >= start_at), None)
 
 
-def _level_at(past: History, at: datetime) -> Correction:
-    """Return the level in force just before *at*: what is corrected by the very mail that answers comes too late."""
+def _level_for(past: History, met_at: datetime | None, now: datetime) -> Correction:
+    """Return the level that a clock is counted by: at *now* while it runs, else the one in force just before *met_at*.
+
+    What is corrected by the very mail that answers comes too late for the promise that it keeps.
+    """
     first = Correction(at=past.received_at, level=past.level)
-    return next((change for change in reversed(past.corrections) if change.at < at), first)
+    in_time = (change for change in reversed(past.corrections) if _is_before(change.at, met_at, now))
+    return next(in_time, first)
 
 
 # Reminders.
