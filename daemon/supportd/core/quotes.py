@@ -12,8 +12,9 @@ The rules, in the order of the code:
 2. History begins at an *introduction*: a marker ("-----Original Message-----"), a block of header fields, or an
    attribution ("On ... wrote:").  Lines quoted with ">" may follow, and what stands between them is an answer.
    Without ">" all that follows is history.
-3. Without any introduction, ">" is a quote only where the text begins or ends with it; elsewhere it is a typed arrow.
-4. Each piece that is left loses mobile tags, footers, the signature and the card at its end.
+3. Without any introduction, ">" is a quote in an answer, and where the text begins or ends with it; elsewhere, and
+   under a colon, it is a typed arrow.
+4. Each piece that is left loses mobile tags, footers, the signature and the card at its end (``trim``).
 5. *new* is never empty when there is a text: it falls back to the message that was passed on, then to all of it.
 
 Every rule looks at a bounded number of lines around one line and at a bounded part of a line, so the cost is linear.
@@ -40,7 +41,7 @@ class Split:
     """One body taken apart.  *new* is for showing and classifying; the other parts are kept for whoever unfolds them.
 
     *forwarded* is the message passed on, from its marker or header block on; *quoted* is earlier history; *signature*
-    is everything that rules 1 and 4 of the module took away.
+    is all that rules 1 and 4 of the module took away.
     """
 
     new: str
@@ -119,7 +120,7 @@ def _scan(text: str, subject: str) -> _Scan:
         if owner is not _Owner.NEW:
             owned[owner].extend(run)
             continue
-        kept, taken = trim.trim(run, follows_history=bool(owned[_Owner.QUOTED] or owned[_Owner.FORWARDED]))
+        kept, taken = trim.cut_end(run, follows_history=bool(owned[_Owner.QUOTED] or owned[_Owner.FORWARDED]))
         removed.extend(taken)
         piece = trim.joined(kept)
         if piece:
@@ -183,7 +184,7 @@ def _first_message(lines: Sequence[str]) -> str:
     begin = 0
     for introduction in [*_introductions(bare, 0), _Introduction(start=len(bare), end=len(bare))]:
         body = [line for line in bare[begin : introduction.start] if not _is_quote(line)]
-        if message := trim.joined(trim.trim(body)[0]) or trim.joined(body):
+        if message := trim.joined(trim.cut_end(body)[0]) or trim.joined(body):
             return message
         begin = introduction.end
     return trim.joined(bare)

@@ -94,7 +94,7 @@ def _warning_end(lines: Sequence[str], start: int) -> int:
     return end if wording.BANNER_PROOF.search(" ".join(lines[start:end])[: 4 * LINE_LIMIT]) else start
 
 
-def trim(piece: Sequence[str], *, follows_history: bool = False) -> tuple[list[str], list[str]]:
+def cut_end(piece: Sequence[str], *, follows_history: bool = False) -> tuple[list[str], list[str]]:
     """Return *piece* without what programs added to its end, and what was taken.
 
     A piece that *follows_history* may be nothing but a footer; above the history a footer has something over it.
@@ -225,7 +225,7 @@ def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
         ):
             continue
         postscript = next((index for index in filled[last:] if wording.POSTSCRIPT.match(piece[index])), len(piece))
-        start = filled[_after_typed_name(piece, filled, at)]
+        start = filled[_after_typed_closing(piece, filled, facts, at)]
         under = [] if postscript == len(piece) else ["", *piece[postscript:]]
         return [*piece[:start], *under], list(piece[start : max(end, postscript)])
     return list(piece), []
@@ -245,12 +245,8 @@ def _card_end(piece: Sequence[str], filled: Sequence[int], facts: Sequence[set[s
             return 0
         # A name alone in a paragraph above the name of the card ("Ruth") was typed.
         below = filled[at + 1] if at + 1 < len(filled) else first
-        if (
-            not facts[at]
-            and _begins_paragraph(piece, below)
-            and _is_name(piece[below])
-            and not facts[min(at + 1, len(facts) - 1)]
-        ):
+        is_alone = not facts[at] and below > first and _begins_paragraph(piece, below)
+        if is_alone and (_is_first_name(piece[first]) or (_is_name(piece[below]) and not facts[at + 1])):
             return 0
     kinds: set[str] = set()
     contacts = names = names_below = 0
@@ -274,15 +270,28 @@ def _begins_paragraph(piece: Sequence[str], index: int) -> bool:
     return index > 0 and (not piece[index - 1].strip() or _is_decoration(piece[index - 1]))
 
 
-def _after_typed_name(piece: Sequence[str], filled: Sequence[int], at: int) -> int:
-    """Return the position where the card itself begins, when a typed closing ("Thanks / Jo") stands at *at*."""
-    if not _is_sign_off(piece[filled[at]]) or at + 2 >= len(filled):
+def _after_typed_closing(piece: Sequence[str], filled: Sequence[int], facts: Sequence[set[str]], at: int) -> int:
+    """Return the position where the card itself begins, when a typed closing ("Thanks / Jo") stands at *at*.
+
+    A closing is typed when it is a paragraph with a first name in it, or with a name that the card repeats.
+    """
+    name = at + 1
+    if not _is_sign_off(piece[filled[at]]) or name >= len(filled) or filled[name] > filled[at] + 1 or facts[name]:
         return at
-    name, below = filled[at + 1], filled[at + 2]
-    is_typed = name == filled[at] + 1 and below > name + 1 and _is_name(piece[name]) and not _facts(piece[name])
-    words = piece[name].split()
-    is_first_name = len(words) == 1 or (len(words) == 2 and len(words[1].strip(".")) == 1)
-    return at + 2 if is_typed and (is_first_name or _is_name(piece[below])) else at
+    below = name + 1
+    while below < len(filled) and filled[below] == filled[below - 1] + 1:
+        below += 1
+    while below < len(filled) and _is_decoration(piece[filled[below]]):
+        below += 1
+    if below >= len(filled) or not _card_end(piece, filled, facts, below):
+        return at
+    return below if _is_first_name(piece[filled[name]]) or _is_name(piece[filled[below]]) else at
+
+
+def _is_first_name(line: str) -> bool:
+    """Return whether *line* is a name as people sign for each other: "Ruth", "Dave P"."""
+    words = line.strip(" ,*_.\t\u00a0").split()
+    return _is_name(line) and (len(words) == 1 or (len(words) == 2 and len(words[1]) == 1))
 
 
 def _is_sign_off(line: str) -> bool:

@@ -11,8 +11,8 @@ import re
 
 
 def _words(listed: str) -> tuple[str, ...]:
-    """Return the phrases of *listed*, which stand apart by a bar, one line for each language."""
-    return tuple(listed.split("|"))
+    """Return the phrases of *listed*, which stand apart by a bar, case-folded ("grüßen" becomes "grüssen")."""
+    return tuple(listed.casefold().split("|"))
 
 
 FIELDS = {
