@@ -199,8 +199,7 @@ def _text(subtype: str, text: str) -> Message:
     part = Message(policy=_POLICY)
     part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
     part["Content-Transfer-Encoding"] = "quoted-printable"
-    octets = text.replace("\r\n", "\n").replace("\n", "\r\n").encode("utf-8", "replace")
-    part.set_payload(binascii.b2a_qp(octets, istext=True).decode("ascii"))
+    part.set_payload(binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True).decode("ascii"))
     return part
 
 
