@@ -177,12 +177,12 @@ def _fields(head: Head, subject: str) -> Iterable[tuple[str, str]]:
 def _words(text: str, field: str) -> str:
     """Return *text* for the unstructured or display-name part of *field*, in encoded words where it needs them."""
     flat = clean.line(text)
-    if not flat.isascii():
+    # An encoded word that a stranger wrote into his subject must be read as what it is, not be decoded a second time.
+    if not flat.isascii() or "=?" in flat:
         return Header(flat, "utf-8", header_name=field, maxlinelen=_ENCODED_LINE_LIMIT).encode()
-    if field != "From":
-        # An encoded word that a stranger wrote into his subject must be read as what it is, not decoded a second time.
-        return flat if "=?" not in flat else Header(flat, "utf-8", header_name=field, maxlinelen=76).encode()
-    return email.utils.quote(flat).join('""') if flat else ""
+    if field == "From":
+        return f'"{email.utils.quote(flat)}"' if flat else ""
+    return flat
 
 
 def _multipart(subtype: str, parts: Sequence[Message], seed: str) -> Message:
