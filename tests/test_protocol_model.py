@@ -1,11 +1,11 @@
 """The daemon's order of operations as a model, explored in full: it loses nothing, and it needs each of its guards.
 
 It is a model of the protocol, not of the code: it shows that the order is right, and the crash tests show that the
-code keeps to it.  A *state* is the mailbox, the database, what the SMTP server has accepted, and how far the daemon is in
-its current piece of work.  From every state the daemon may take its next step, die (twice at most, beside the deaths that
-a poisonous mail causes), or the world may do one of its events (twice at most).  A state in which the daemon has nothing
-left to do must have every mail accounted for once, each acknowledgement sent, and an empty INBOX.  The commits have the
-names of the protocol: C2 capture, C3 attempt, C4 decision, C6 claim, C6b data, C7 sent.
+code keeps to it.  A *state* is the mailbox, the database, what the SMTP server has accepted, and how far the daemon
+is in its current piece of work.  From every state the daemon may take its next step, die (twice at most, beside the
+deaths that a poisonous mail causes), or the world may do one of its events (twice at most).  A state in which the
+daemon has nothing left to do must have every mail accounted for once, each acknowledgement sent, and an empty INBOX.
+The commits have the names of the protocol: C2 capture, C3 attempt, C4 decision, C6 claim, C6b data, C7 sent.
 """
 
 from __future__ import annotations
