@@ -94,6 +94,14 @@ def test_damaged_base64_gives_what_is_whole(data: bytes) -> None:
     assert decode.base64(data).startswith(b"ABC")
 
 
+def test_a_soft_line_end_may_have_blanks_behind_it() -> None:
+    assert decode.transfer(b"one = \r\ntwo =\t \nthree = 3", "quoted-printable") == b"one two three = 3"
+
+
+def test_words_that_call_themselves_base64_are_words() -> None:
+    assert decode.transfer(b"The projector in room 6 is off.", "base64") == b"The projector in room 6 is off."
+
+
 @pytest.mark.parametrize("unit", ["=?", "=?utf-8?q?", "=?utf-8?b?", "=?utf-8?q?a?= ", "?=", "=?utf-8?q?=?"])
 def test_many_words_cost_linear_time(unit: str) -> None:
     start = time.process_time()

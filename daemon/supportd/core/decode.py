@@ -43,6 +43,7 @@ _UNTOLD = frozenset(
 # Codecs that are no charset of any mail; punycode also needs quadratic time.
 _NO_CHARSET = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "charmap", "mbcs"))
 _CHARSET_NAME = re.compile(r"[a-z0-9][a-z0-9._:+-]{0,39}")
+_PADDED_SOFT_LINE_END = re.compile(rb"=[ \t]{1,80}(?=\r?\n)")
 # A reset or set of ISO 2022 lies between these; seven-bit text that holds one is not plain ASCII.
 _ESCAPE = b"\x1b"
 
@@ -159,9 +160,11 @@ def transfer(data: bytes, encoding: str) -> bytes:
     """Return *data* without its Content-Transfer-Encoding (RFC 2045 6); an unknown one leaves it as it is."""
     name = encoding.strip().lower()
     if name.startswith("base64"):
-        return base64(data)
+        # Scripts promise base64 and send words; base64 has no blanks within its lines.
+        return data if data.count(b" ") * 20 > len(data) else base64(data)
     if name.startswith("quoted-printable"):
-        return binascii.a2b_qp(data)
+        # Blanks that a gateway added behind a soft line end are not part of it (RFC 2045 6.7 rule 3).
+        return binascii.a2b_qp(_PADDED_SOFT_LINE_END.sub(b"=", data) if b"= " in data or b"=\t" in data else data)
     return data
 
 
