@@ -8,6 +8,7 @@ import pytest
 
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
+from servers.faulty_smtp import FaultySmtp
 from servers.postfix import Postfix
 from servers.postgresql import PostgreSQL
 
@@ -96,3 +97,12 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     url = postgresql.new_database()
     yield url
     postgresql.drop_database(url)
+
+
+@pytest.fixture
+def faulty_smtp() -> Iterator[FaultySmtp]:
+    """Yield an SMTP server that refuses or breaks off where the test tells it to."""
+    server = FaultySmtp()
+    server.start()
+    yield server
+    server.stop()
