@@ -215,9 +215,8 @@ MISTAKES = {
         text=HEAD, line=1, told="did you mean 'closing.txt'", file="closeing.txt"
     ),
     "a way out of the sandbox": Mistake(text=HEAD + "{{ ticket.__class__.__mro__ }}\n", line=3, told="unsafe"),
-    "a text as long as a book": Mistake(
-        text=HEAD + "{% for n in range(90000) %}hello {% endfor %}\n", line=1, told="longer than"
-    ),
+    "a text as long as a book": Mistake(text=HEAD + "{{ '%300000d' | format(1) }}\n", line=1, told="longer than"),
+    "a loop for its own sake": Mistake(text=HEAD + "{% for n in range(9) %}{% endfor %}\n", line=3, told="'range'"),
     "a text multiplied": Mistake(text=HEAD + "{{ 'x' * 1000000000 }}\n", line=3, told="small numbers"),
     "a layout without an end": Mistake(text="<html>{% block body %}\n", line=1, told="end", file="layout.html"),
     "a partial that fails": Mistake(text="\n{{ ticket.colour }}\n", line=2, told="colour", file="layout.txt"),

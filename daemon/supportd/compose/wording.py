@@ -31,7 +31,7 @@ from jinja2 import (
 )
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from supportd.compose.message import Content
 from supportd.core import clean
@@ -121,7 +121,8 @@ def _environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
     )
     environment.filters.update(when=_when, day=_day, lasting=_lasting, size=_size, lines=str.splitlines)
-    environment.globals = {"command": _command, "range": safe_range}
+    # No range(): a letter repeats what it is given, and two nested ranges could keep the daemon busy for hours.
+    environment.globals = {"command": _command}
     return environment
 
 
