@@ -3,7 +3,8 @@
 ``NNN-what.expect`` is JSON: *why* is a sentence; *near* names the rule that a file comes close to and must miss;
 *configured* marks a verdict that hangs on ``SETTINGS``, all others must hold unconfigured too; every other key is one
 of the output of ``supportd inspect`` and must hold exactly, texts with runs of white space as one space.  A file that
-says nothing of it is a person's: a ticket, not automatic, no bounce.
+says nothing of it is a person's: a ticket, not automatic, no bounce.  A bounce says which address *failed* and which
+*letter* of ours came back, null where it tells neither.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SETTINGS = screen.Settings(
     machine_senders=frozenset({"boiler@heating.example", "alarms.example"}),
     is_own_message_id=lambda message_id: tokens.verify(message_id, KEYS) is not None,
 )
-NOT_OUTPUT = {"why", "near", "configured"}
+NOT_OUTPUT = {"why", "near", "configured", "failed", "letter"}
 OUTPUT = {
     "verdict", "rule", "automatic", "bounce", "from", "from_name", "to", "subject", "message_id", "date", "text",
     "new_text", "attachments", "severity",
@@ -104,6 +105,19 @@ def test_a_mail_of_the_corpus_is_seen_as_its_expectation_says(path: Path) -> Non
         expected = {"verdict": "ticket", "automatic": False, "bounce": False} | expected
 
     assert {key: flat(seen.get(key)) for key in expected} == {key: flat(value) for key, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MAILS if expectation(path).get("bounce")], ids=lambda path: path.stem
+)
+def test_a_bounce_names_the_address_that_failed_and_the_letter_that_came_back(path: Path) -> None:
+    mail, expected = read(path), expectation(path)
+    assert mail is not None
+
+    report = screen.report_of(mail)
+
+    assert (report.recipient or None if report else None) == expected["failed"]
+    assert (report.original_message_id or None if report else None) == expected["letter"]
 
 
 @pytest.mark.parametrize("path", MAILS, ids=lambda path: path.stem)

@@ -265,6 +265,8 @@ ICS = Attachment(name="i.ics", type="text/calendar", size=1, sha256="", content=
         (mail(subject="Report domain: x.example is slow"), None),
         (mail(subject="Report on Submitter: x"), None),
         (mail(report=DeliveryReport(recipient="a@b.example"), envelope_from="", subject="FW: x"), "null-return-path"),
+        (mail(report=DeliveryReport(recipient="a@b.example"), envelope_from=""), "delivery-status"),
+        (mail(subject="Complaint about message from the office"), None),
         (mail(("Thread-Index", "x"), sender="postmaster@x.example", subject="Undeliverable: x"), "bounce-text"),
         (mail(sender=SHOP, subject="Trip", text="It says user unknown."), None),
         (mail(subject="Minutes: today", text="The letter was read on Monday."), None),
@@ -450,6 +452,14 @@ def test_a_structured_report_is_completed_by_the_returned_headers() -> None:
     report = screen.report_of(bare)
 
     assert report == DeliveryReport(recipient="p@q.example", action="delayed", original_message_id="<a@b>")
+
+
+@pytest.mark.parametrize("phrase", screen.phrases.DELAY_PHRASES)
+def test_a_letter_that_is_only_late_is_not_reported_as_failed(phrase: str) -> None:
+    report = screen.report_of(mail(text=f"Your message to <a@b.example> {phrase}."))
+
+    assert report is not None
+    assert report.action == "delayed"
 
 
 def test_an_ordinary_text_reports_nothing() -> None:

@@ -202,6 +202,17 @@ BOUNCE_PHRASES = (
     "nu a putut fi livrat", "non è stato possibile recapitare",
 )  # fmt: skip
 
+# The letter is late, not lost: the mail system still tries.
+DELAY_PHRASES = (
+    "has not yet been delivered", "will be retried", "still being retried", "will keep trying",
+    "will continue to try", "attempts will continue", "warning message only", "this is a warning only",
+    "do not need to resend", "has been postponed", "has been delayed", "delayed mail", "delivery delayed",
+    "delivery incomplete", "hours on the queue",
+)  # fmt: skip
+# Parts of a bounce that may name the letter that came back, beside the letter itself.
+RETURNED_TYPES = (
+    "message/rfc822", "text/rfc822-headers", "message/delivery-status", "message/disposition-notification",
+)  # fmt: skip
 # What stands before the letter that came back: what follows was written by us.
 RETURNED_LETTER_BEGINS = (
     "original message", "returned message", "returned mail", "message headers follow", "copy of the message",

@@ -327,7 +327,9 @@ def _is_aggregate_report(facts: _Facts) -> bool:
 
 
 def _is_disposition_notification(facts: _Facts) -> bool:
-    return _report_type(facts) == "disposition-notification"
+    # Sieve's reject (RFC 5429) refuses a letter in the form of a receipt: that is a bounce.
+    is_refusal = facts.subject.startswith("automatically rejected mail")
+    return _report_type(facts) == "disposition-notification" and not is_refusal
 
 
 def _reads_as_receipt(facts: _Facts) -> bool:
@@ -363,9 +365,9 @@ def _is_from_mailer_daemon(facts: _Facts) -> bool:
 
 
 def _is_from_the_mail_system(facts: _Facts) -> bool:
-    if facts.has_null_path or facts.name in phrases.BOUNCE_NAMES or facts.local.startswith(EXCHANGE_SENDER):
+    if facts.has_null_path or facts.name in phrases.BOUNCE_NAMES:
         return True
-    return facts.local in phrases.POSTMASTERS or facts.local in phrases.BOUNCE_SENDERS
+    return facts.local in phrases.POSTMASTERS or facts.local.startswith(EXCHANGE_SENDER)
 
 
 def _reads_as_bounce(facts: _Facts) -> bool:
@@ -778,12 +780,13 @@ def report_of(mail: Mail) -> DeliveryReport | None:
     the Message-ID among the returned headers, attached or quoted.
     """
     lines = [line.strip() for line in mail.text[: 10 * HEAD_CHARACTERS].splitlines()[:1_000]]
-    recipient, diagnostic = _failed_in_words(mail, lines)
+    written, diagnostic = _failed_in_words(mail, lines)
     named = (mail.header("X-Failed-Recipients") or "").partition(",")[0].strip().casefold()
-    report = mail.report or DeliveryReport(action="failed", recipient=named or recipient, diagnostic=diagnostic)
+    is_late = _contains(_folded(f"{mail.subject[:1_000]}\n{mail.text[:HEAD_CHARACTERS]}"), phrases.DELAY_PHRASES)
+    report = mail.report or DeliveryReport(action="delayed" if is_late else "failed", diagnostic=diagnostic)
     report = replace(
         report,
-        recipient=report.recipient or named or recipient,
+        recipient=report.recipient or named or written,
         original_message_id=report.original_message_id or _returned_message_id(mail, lines),
     )
     return report if report.recipient or report.original_message_id else None
@@ -820,10 +823,11 @@ def _address_in(line: str) -> str:
 
 
 def _returned_message_id(mail: Mail, lines: list[str]) -> str:
-    """Return the Message-ID among the headers of the returned letter, attached or quoted in the text, or nothing."""
-    returned = [part for part in mail.attachments if part.type in ("message/rfc822", "text/rfc822-headers")]
-    attached = [line for part in returned for line in part.content[:16_384].decode("ascii", "replace").splitlines()]
+    """Return the Message-ID of the letter that came back, from attached reports and headers or the text, or nothing."""
+    parts = (part for part in mail.attachments if part.type in phrases.RETURNED_TYPES)
+    attached = [line for part in parts for line in part.content[:16_384].decode("ascii", "replace").splitlines()]
     for line in (*attached, *reversed(lines)):
-        if line.casefold().startswith("message-id:"):
+        name, _, value = line.strip().casefold().partition(":")
+        if name in ("message-id", "original-message-id", "x-original-message-id") and "<" in value:
             return "<" + line.partition("<")[2].partition(">")[0].strip() + ">"
     return ""
