@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
@@ -10,6 +11,7 @@ from typing import cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import desk
 from desk import NOW, composer, envelope, html_of, read, text_of, ticket
@@ -465,6 +467,38 @@ def test_a_long_text_is_shortened_and_goes_along_whole() -> None:
     assert cast(bytes, part.get_payload(decode=True)).decode() == long
     assert "line 3 of" in text_of(letter)
     assert "line 1999 of" not in text_of(letter)
+
+
+# The picture of a report.
+
+
+@pytest.mark.parametrize(("missed", "is_shown"), [(0, False), (1, True), (400, True)])
+def test_the_chart_shows_a_miss_however_rare(missed: int, is_shown: bool) -> None:
+    rows = (ReportRow(level=3, name="high", tickets=400, response_met=400 - missed, response_missed=missed),)
+    report = Report(first=date(2026, 11, 16), last=date(2026, 11, 22), rows=rows)
+
+    letter = COMPOSER.report(envelope(), report)
+
+    (part,) = (part for part in read(letter).walk() if part.get_content_type() == "image/png")
+    assert part["Content-ID"] == "<attainment>"
+    assert 'src="cid:attainment"' in html_of(letter)
+    assert f"{400 - missed} of 400 replies" in text_of(letter)
+    picture = Image.open(io.BytesIO(cast(bytes, part.get_payload(decode=True)))).convert("RGB")
+    # Below the legend, which shows the colour of a miss in any case.
+    bars = picture.crop((292, 80, 852, picture.height))
+    orange = [colour for _, colour in bars.getcolors(1_000_000) or () if colour[0] > 200 and colour[2] < 120]
+    assert bool(orange) == is_shown
+
+
+def test_a_week_without_tickets_has_no_chart() -> None:
+    letter = COMPOSER.report(envelope(), Report(first=date(2026, 11, 16), last=date(2026, 11, 22)))
+
+    assert [part.get_content_type() for part in read(letter).walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+    ]
+    assert "cid:" not in html_of(letter)
 
 
 # Every letter.
