@@ -105,6 +105,26 @@ def test_every_doubt_about_the_sender_is_a_defect(sender: bytes, defect: str) ->
     assert defect in read(sender + b"Subject: x\r\n\r\nx").defects
 
 
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        (b'"Jane <jane@x.example>', "jane@x.example"),
+        (b"Jane <jane@x.example", "jane@x.example"),
+        (b"Jane <<jane@x.example>>", "jane@x.example"),
+        (b"<j..smith.@mobile.example>", "j..smith.@mobile.example"),
+        (b"mailto:jane@x.example", "jane@x.example"),
+        (b"Jane <jane@x.example> or <tom@x.example>", None),
+        (b"Jane <jane at x.example>", None),
+        (b"@@@@ <>", None),
+    ],
+)
+def test_a_sender_that_the_grammar_refuses_is_shown_if_there_is_only_one(value: bytes, address: str | None) -> None:
+    mail = read(b"From: " + value + b"\r\nSubject: x\r\n\r\nx")
+
+    assert (mail.sender.address if mail.sender else None) == address
+    assert "From: no address" in mail.defects
+
+
 def test_an_ordinary_mail_has_no_defect() -> None:
     mail = read(HEAD + b"Date: Tue, 24 Nov 2026 09:30:00 +0100\r\nMessage-ID: <a@x.example>\r\n\r\nHello\r\n")
 

@@ -45,6 +45,7 @@ _ENCODED_WORD = re.compile(r"=\?[^?\s]{1,40}\?[bBqQ]\?[^?]{0,500}\?=")
 # A private character, which no address may hold and clean text never does.
 _SHIELD = "\ue000"
 _SHIELDED = re.compile(_SHIELD + r"(\d{1,4})" + _SHIELD)
+_LOOKS_LIKE_AN_ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9.-]{1,180}[a-z0-9]", re.I | re.A)
 _COMMENT = re.compile(r"\(([^()\\]{1,100})\)")
 
 
@@ -147,6 +148,7 @@ def mail(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
         defects.append("From: more than one address")
     if not senders:
         defects.append("From: no address" if "from" in named else "From: missing")
+        senders = _recovered(named.get("from", [""])[0])
     message_id = clean.line(decode.words(" ".join(named.get("message-id", ())[:1])), FIELD_BYTES)
     bracketed = IDENTIFIER.search(message_id)
     return_path = named.get("return-path", ())[:1]
@@ -200,6 +202,12 @@ def _addresses(value: str, name: str, defects: list[str]) -> Iterator[Address]:
         yield Address(address=address.lower(), name="" if display.lower() == address.lower() else display)
     for problem in problems[:5]:
         defects.append(f"{name.capitalize()}: {problem['reason']}")
+
+
+def _recovered(value: str) -> tuple[Address, ...]:
+    """Return the only address in a From field that the grammar refuses, for people to see; none of several."""
+    found = {address.lower() for address in _LOOKS_LIKE_AN_ADDRESS.findall(value)}
+    return tuple(Address(address=address) for address in found) if len(found) == 1 else ()
 
 
 def _whole_name(shown: str, value: str, problems: list[dict[str, object]]) -> str:
