@@ -45,7 +45,7 @@ servers: ## install the mail servers, database and browser that the tests talk t
 	@tests/servers/install-packages
 
 lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml and requirements.in allow
-	$(UV) compile --system-certs --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	$(UV) compile --all-extras --system-certs --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --upgrade --output-file requirements.txt pyproject.toml requirements.in
 
 clean: ## remove what the other targets made

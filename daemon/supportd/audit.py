@@ -9,7 +9,7 @@ from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Listed
 from supportd.imap import ImapSession
-from supportd.service import imap_account
+from supportd.service import access_tokens, imap_account
 
 
 def findings(database: Database, config: Config) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def findings(database: Database, config: Config) -> tuple[str, ...]:
         with database.read() as connection:
             number = ledger.mailbox_id(connection, desk.name)
             found += [f"{desk.name}: {problem}" for problem in ledger.inconsistencies(connection, number)]
-        session = ImapSession(imap_account(config, desk))
+        session = ImapSession(imap_account(config, desk, access_tokens(config, desk)))
         try:
             found += [f"{desk.name}: {problem}" for problem in _folders(database, desk, session, number)]
         finally:

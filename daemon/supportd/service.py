@@ -7,6 +7,7 @@ restart or a week's sleep needs no special case.  A server that hangs holds up n
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
@@ -23,10 +24,11 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from supportd import failpoint, log
+from supportd import failpoint, log, oauth
 from supportd.capture import FirstStart, Folders, Inbox
 from supportd.compose import Composer
 from supportd.config import Config, Desk
+from supportd.config.secrets import Secret
 from supportd.core.model import Address, Mail, Unparseable
 from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
@@ -37,6 +39,7 @@ from supportd.decide import MOST_ATTEMPTS, Decider
 from supportd.errors import Refused, Unavailable, UserError
 from supportd.imap import ImapAccount, ImapSession
 from supportd.lease import RENEW_SECONDS, Lease
+from supportd.oauth import Tokens
 from supportd.outbox import BreakerLimits, Drained, Outbox
 from supportd.parsing import Reader, WorkerDied
 from supportd.remind import Reminder
@@ -54,6 +57,7 @@ _SESSION_LIFE = timedelta(minutes=45)
 # No thread waits longer than this without a sign of life, and the watchdog looks this often.
 _LONGEST_WAIT_SECONDS = 50
 _WATCH_SECONDS = 10
+_GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, not a secret
 # The Sent folder is looked at this often; a response counts at its INTERNALDATE, so nothing is lost by waiting.
 _SENT_EVERY = timedelta(minutes=1)
 # Decided together: parsed on the second core while the first decides.
@@ -114,6 +118,7 @@ class Station:
         self._first_start = FirstStart(
             answers_within=timedelta(minutes=service.config.first_start_answers_minutes), import_since=import_since
         )
+        self._tokens = access_tokens(service.config, desk)
         self._session: ImapSession | None = None
         self.sent = Sent(database, desk, composer, service.keys, self.mailbox_id, service.read_header)
         self._sent_at: datetime | None = None
@@ -137,7 +142,7 @@ class Station:
             Unavailable: the server cannot be reached.
             Refused: it does not accept the sign-in.
         """
-        session = ImapSession(imap_account(self._service.config, self.desk))
+        session = ImapSession(imap_account(self._service.config, self.desk, self._tokens))
         self._session = session
         folders = self.desk.mailbox.folders
         inbox = Inbox(
@@ -174,7 +179,7 @@ class Station:
         return self._service.config.idle and self._session is not None and self._session.can_idle
 
     def _connect_smtp(self) -> SmtpSession:
-        return SmtpSession(smtp_account(self._service.config, self.desk))
+        return SmtpSession(smtp_account(self._service.config, self.desk, self._tokens))
 
 
 class Service:
@@ -570,7 +575,38 @@ def _patience(name: str) -> float:
     return 660 if name.startswith("send ") else 90
 
 
-def imap_account(config: Config, desk: Desk) -> ImapAccount:
+def access_tokens(config: Config, desk: Desk) -> Tokens | None:
+    """Return the access tokens of the desk's account, or None where it signs in by password.
+
+    Raises:
+        UserError: a secret cannot be found, or the provider's library is not installed.
+    """
+    section = desk.mailbox.oauth
+    if section is None:
+        return None
+
+    def reveal(secret: Secret | None, what: str) -> str:
+        return secret.reveal(f"oauth {what}", config.folder) if secret else ""
+
+    client_id = section.client_id or ""
+    if section.provider == "microsoft":
+        credential: str | dict[str, str] = reveal(section.secret, "secret")
+        if section.certificate:
+            private_key = reveal(section.certificate, "certificate")
+            credential = {"private_key": private_key, "thumbprint": section.thumbprint or ""}
+        return Tokens(oauth.microsoft(section.tenant or "", client_id, credential))
+    if section.provider == "google" and section.service_account:
+        key = json.loads(reveal(section.service_account, "service account"))
+        return Tokens(oauth.google_service_account(key, desk.mailbox.imap.user or desk.mailbox.address))
+    form = {"client_id": client_id, "client_secret": reveal(section.secret, "secret")}
+    if section.refresh_token:
+        form |= {"grant_type": "refresh_token", "refresh_token": reveal(section.refresh_token, "refresh token")}
+    else:
+        form |= {"grant_type": "client_credentials"} | ({"scope": section.scope} if section.scope else {})
+    return Tokens(oauth.endpoint(section.url or _GOOGLE_TOKEN_URL, form))
+
+
+def imap_account(config: Config, desk: Desk, tokens: Tokens | None) -> ImapAccount:
     """Return where and as whom the desk's mail is fetched.
 
     Raises:
@@ -584,10 +620,11 @@ def imap_account(config: Config, desk: Desk) -> ImapAccount:
         user=section.user,
         password=section.password.reveal("imap password", config.folder) if section.password else None,
         ca_file=config.beside(section.ca_file),
+        token=None if tokens is None else lambda: tokens.current(clock()),
     )
 
 
-def smtp_account(config: Config, desk: Desk) -> SmtpAccount:
+def smtp_account(config: Config, desk: Desk, tokens: Tokens | None) -> SmtpAccount:
     """Return where and as whom the desk's letters are handed over.
 
     Raises:
@@ -603,6 +640,7 @@ def smtp_account(config: Config, desk: Desk) -> SmtpAccount:
         # RFC 5321 4.1.1.1 wants a name; the mailbox's domain tells less about the school's network than the host's.
         local_hostname=desk.mailbox.address.rpartition("@")[2],
         ca_file=config.beside(section.ca_file),
+        token=None if tokens is None else lambda: tokens.current(clock()),
     )
 
 

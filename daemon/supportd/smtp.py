@@ -6,11 +6,11 @@ import contextlib
 import smtplib
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from supportd.errors import Doubtful, Refused, Unavailable
-from supportd.imap import tls_context
+from supportd.imap import sasl_token, tls_context
 
 _CONNECT_SECONDS = 15
 # RFC 5321 4.5.3.2.6: wait ten minutes for the reply to the final dot, since giving up early makes duplicates.
@@ -28,6 +28,8 @@ class SmtpAccount:
     password: str | None
     local_hostname: str
     ca_file: Path | None = None
+    # Gives an access token; then the sign-in is by XOAUTH2, or by OAUTHBEARER where only that is offered.
+    token: Callable[[], str] | None = field(default=None, repr=False)
 
 
 class SmtpSession:
@@ -58,12 +60,25 @@ class SmtpSession:
             with _failures(f"smtp {account.host}:{account.port}"):
                 if account.tls == "starttls":
                     self._server.starttls(context=context)
-                if account.user is not None and account.password is not None:
-                    self._server.login(account.user, account.password)
                 self._server.ehlo_or_helo_if_needed()
+                if account.token is not None:
+                    self._authenticate(account.user or "", account.token())
+                elif account.user is not None and account.password is not None:
+                    self._server.login(account.user, account.password)
         except BaseException:
             self.close()
             raise
+
+    def _authenticate(self, user: str, token: str) -> None:
+        """Sign in with an access token, sent after the server's 334: a long one does not fit on the AUTH line."""
+        offered = self._server.esmtp_features.get("auth", "").upper().split()
+        mechanism = "XOAUTH2" if "XOAUTH2" in offered or "OAUTHBEARER" not in offered else "OAUTHBEARER"
+
+        def answer(challenge: bytes | None = None) -> str:
+            # The first challenge is empty; a later one holds the server's reason, and wants an empty answer.
+            return ("" if mechanism == "XOAUTH2" else "\x01") if challenge else sasl_token(mechanism, user, token)
+
+        self._server.auth(mechanism, answer, initial_response_ok=False)
 
     def send(
         self, envelope_from: str, recipient: str, data: bytes, *, entering_data: Callable[[], None] | None = None

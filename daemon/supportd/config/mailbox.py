@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -47,6 +49,41 @@ def _reference(value: str) -> str:
 EmailAddress = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
 ReferencePrefix = Annotated[str, AfterValidator(_reference)]
+
+
+class OAuthSection(Section):
+    """Sign-in by access tokens instead of a password.
+
+    *microsoft*: tenant, client_id, and secret or certificate (a PEM file with its thumbprint).  *google*: either
+    service_account (its key file, with domain-wide delegation) or client_id, secret and refresh_token.  *endpoint*:
+    the token URL of any other provider, with client_id, secret and scope, or a refresh_token.
+    """
+
+    provider: Literal["microsoft", "google", "endpoint"]
+    tenant: str | None = None
+    client_id: str | None = None
+    secret: Secret | None = None
+    certificate: Secret | None = None
+    thumbprint: str | None = None
+    service_account: Secret | None = None
+    refresh_token: Secret | None = None
+    url: str | None = None
+    scope: str | None = None
+    secret_expires: date | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> OAuthSection:
+        if self.provider == "microsoft":
+            if not (self.tenant and self.client_id and (self.secret or (self.certificate and self.thumbprint))):
+                raise ValueError("microsoft needs tenant, client_id, and secret or certificate with thumbprint")
+        elif self.provider == "google":
+            if not (self.service_account or (self.client_id and self.secret and self.refresh_token)):
+                raise ValueError("google needs service_account, or client_id, secret and refresh_token")
+        elif not (self.url and self.client_id and self.secret):
+            raise ValueError("endpoint needs url, client_id and secret")
+        if self.url is not None and not (self.url.startswith("https://") or _is_loopback(urlsplit(self.url).hostname)):
+            raise ValueError("url must begin with https://; a token never crosses a network bare")
+        return self
 
 
 class ServerSection(Section):
@@ -116,6 +153,7 @@ class MailboxSection(Section):
     reference: ReferencePrefix = "AS"
     imap: ImapSection
     smtp: SmtpSection
+    oauth: OAuthSection | None = None
     folders: FoldersSection = FoldersSection()
     plus_addressing: bool = False
     school: str | None = None
@@ -129,10 +167,12 @@ class MailboxSection(Section):
     templates: Path | None = None
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(host: str | None) -> bool:
     if host == "localhost":
         return True
     try:
+        if host is None:
+            return False
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
