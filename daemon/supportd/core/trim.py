@@ -202,7 +202,12 @@ def _delimiter_start(piece: Sequence[str]) -> int:
 
 
 def _is_prose(line: str) -> bool:
-    return len(line.split()) >= 7 and line.rstrip().endswith((".", "?", "!"))
+    return len(line.split()) >= 7 and line.rstrip().endswith((".", "?", "!")) and not _is_slogan(line)
+
+
+def _is_slogan(line: str) -> bool:
+    """Return whether *line* is what houses and part-time staff put under their cards."""
+    return wording.SLOGAN.search(line[:LINE_LIMIT]) is not None or _is_decoration(line)
 
 
 def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -220,9 +225,8 @@ def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         end = filled[last - 1] + 1
         # Nothing but a sign-off says that the message is over: without one, a new paragraph may be the message.
-        if not _is_sign_off(piece[filled[at]]) and any(
-            index >= end and not piece[index - 1].strip() for index in filled
-        ):
+        is_closed = _is_sign_off(piece[filled[at]])
+        if not is_closed and not all(_is_slogan(piece[index]) for index in filled[last:]):
             continue
         postscript = next((index for index in filled[last:] if wording.POSTSCRIPT.match(piece[index])), len(piece))
         start = filled[_after_typed_closing(piece, filled, facts, at)]

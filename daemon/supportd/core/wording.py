@@ -320,6 +320,15 @@ CONTACT_TAIL = re.compile(
 )
 PHONE = re.compile(r"[+(]{0,2}\d[\d\s().\-/]{6,20}\d(?:\s{0,2}(?:ext|x)\.?\s?\d{1,5})?")
 SITE = re.compile(r"[a-z0-9-]{2,60}(?:\.[a-z0-9-]{2,60}){1,4}(?:/\S{0,80})?", re.I)
+# Sentences that stand under a card and were not typed this time.
+SLOGAN = re.compile(
+    r"working days|working hours|working pattern|days of work|work part.time|office hours|term.time only|"
+    r"outside (?:of )?(?:my|your|these|normal)|expect a re(?:ply|sponse)|committed to safeguarding|welfare of|"
+    r"follow us|"
+    r"find us|visit (?:us|our)|rights respecting|part of the|proud to be|member of the|our vision|our values|ofsted|"
+    r"we are a .{0,40}school|registered|respect your time|flexibl",
+    re.I,
+)
 POSTSCRIPT = re.compile(r"\s{0,3}p\.?\s?s\b", re.I)
 POSTCODE = re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b\d{2}-\d{3}\b|\bLT-\d{5}\b")
 STREET = re.compile(
