@@ -7,6 +7,8 @@ restart or a week's sleep needs no special case.  A server that hangs holds up n
 
 from __future__ import annotations
 
+import email.policy
+import email.utils
 import json
 import os
 import random
@@ -17,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -28,15 +31,17 @@ from supportd import failpoint, log, oauth
 from supportd.capture import FirstStart, Folders, Inbox
 from supportd.compose import Composer
 from supportd.config import Config, Desk
+from supportd.config.mailbox import SmtpSection
 from supportd.config.secrets import Secret
 from supportd.core.model import Address, Mail, Unparseable
 from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
-from supportd.db import ledger
+from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Database
 from supportd.db.migrate import upgrade
 from supportd.decide import MOST_ATTEMPTS, Decider
 from supportd.errors import Refused, Unavailable, UserError
+from supportd.health import Health, serve
 from supportd.imap import ImapAccount, ImapSession
 from supportd.lease import RENEW_SECONDS, Lease
 from supportd.oauth import Tokens
@@ -215,6 +220,13 @@ class Service:
         self._tick = threading.Event()
         self._failure: BaseException | None = None
         self._beats: dict[str, float] = {}
+        section = config.health
+        self.health = Health(
+            clock=clock,
+            file=config.beside(section.file),
+            tell=self._tell_another_way if section.alert_to else None,
+            ping_url=section.ping_url,
+        )
 
     # -- one pass ---------------------------------------------------------------------------------------------------
 
@@ -316,7 +328,14 @@ class Service:
         scheduler.start()
         _log.info("started", mailboxes=len(self.stations), pid=os.getpid())
         notify("READY=1")
+        listener = None
+        if self.config.health.listen is not None:
+            host, _, port = self.config.health.listen.rpartition(":")
+            listener = serve(self.health, self._figures, host, int(port))
         self._watch(names)
+        if listener is not None:
+            listener.shutdown()
+            listener.server_close()
         if self._reload is None:
             notify("STOPPING=1")
         scheduler.shutdown(wait=False)
@@ -343,6 +362,43 @@ class Service:
         _log.info("configuration reloaded")
         self._stop.set()
 
+    def _tell_another_way(self, title: str, lines: tuple[str, ...]) -> None:
+        """Mail a trouble of the service past the mailbox that may be the trouble."""
+        section = self.config.health
+        assert section.alert_smtp is not None
+        assert section.alert_to is not None
+        assert section.alert_from is not None
+        message = EmailMessage(policy=email.policy.SMTP)
+        message["From"], message["To"] = section.alert_from, section.alert_to
+        message["Subject"] = f"supportd: {title}"
+        message["Date"] = email.utils.format_datetime(clock())
+        domain = section.alert_from.rpartition("@")[2]
+        message["Message-ID"] = email.utils.make_msgid(domain=domain)
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content("\n".join((*lines, "", "What to do: supportd check")) + "\n")
+        session = SmtpSession(server_account(self.config, section.alert_smtp, domain))
+        try:
+            session.send(section.alert_from, section.alert_to, bytes(message))
+        finally:
+            session.close()
+
+    def _figures(self) -> dict[str, float]:
+        """Return the figures that ``/metrics`` shows."""
+        with self.database.read() as connection:
+            states = letters.counts(connection)
+            found = {
+                "letters_waiting": states.get("pending", 0) + states.get("sending", 0),
+                "letters_failed": states.get("failed", 0) + states.get("uncertain", 0),
+                "mails_undecided": 0.0,
+                "mails_quarantined": 0.0,
+                "tickets_live": 0.0,
+            }
+            for station in self.stations:
+                found["tickets_live"] += tickets.count_live(connection, station.mailbox_id)
+                found["mails_undecided"] += len(ledger.undecided(connection, station.mailbox_id, limit=100_000))
+                found["mails_quarantined"] += len(ledger.quarantined(connection, station.mailbox_id))
+        return found
+
     def _watch(self, names: Sequence[str]) -> None:
         """Feed systemd's watchdog while every thread makes progress; a wedged one is left to it (OP10)."""
         while not self._stop.wait(_WATCH_SECONDS):
@@ -350,8 +406,11 @@ class Service:
             wedged = [name for name in names if now - self._beats[name] > _patience(name)]
             if not wedged:
                 notify("WATCHDOG=1")
+                self.health.well("threads")
             else:
+                self.health.trouble("threads", f"no progress: {', '.join(wedged)}")
                 _log.error("wedged", threads=wedged)
+            self.health.tick()
 
     def _beat(self, name: str) -> None:
         """Record that the thread *name* makes progress."""
@@ -409,6 +468,7 @@ class Service:
                     if self._stop.is_set():
                         return
                     self._beat(threading.current_thread().name)
+                    self.health.trouble(threading.current_thread().name, str(error))
                     # A connection that served for a while starts the back-off anew.
                     failures = 0 if time.monotonic() - started > 60 else failures
                     longest = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
@@ -419,6 +479,7 @@ class Service:
                     self._stop.wait(wait)
                 except (Refused, UserError) as error:
                     self._beat(threading.current_thread().name)
+                    self.health.trouble(threading.current_thread().name, str(error))
                     _log.error("refused", mailbox=station.desk.name, reason=str(error), wait_seconds=_REFUSED_SECONDS)
                     self._stop.wait(_REFUSED_SECONDS)
 
@@ -437,6 +498,7 @@ class Service:
                 if inbox.capture(clock()):
                     self._work.set()
                 self._file(station, inbox)
+                self.health.well(f"capture {station.desk.name}")
                 station.look_into_sent(inbox, clock())
                 if self._stop.is_set():
                     return
@@ -480,6 +542,7 @@ class Service:
             while not self._stop.is_set():
                 self._beat(f"send {station.desk.name}")
                 station.outbox.drain(self._stop.is_set)
+                self.health.well(f"send {station.desk.name}")
                 self._letters.wait(0.2 if station.outbox.is_paced else 5)
                 self._letters.clear()
         finally:
@@ -630,7 +693,19 @@ def smtp_account(config: Config, desk: Desk, tokens: Tokens | None) -> SmtpAccou
     Raises:
         UserError: the password cannot be found.
     """
-    section = desk.mailbox.smtp
+    domain = desk.mailbox.address.rpartition("@")[2]
+    return replace(
+        server_account(config, desk.mailbox.smtp, domain),
+        token=None if tokens is None else lambda: tokens.current(clock()),
+    )
+
+
+def server_account(config: Config, section: SmtpSection, domain: str) -> SmtpAccount:
+    """Return where and as whom letters from *domain* are handed over, by password.
+
+    Raises:
+        UserError: the password cannot be found.
+    """
     return SmtpAccount(
         host=section.host,
         port=section.effective_port,
@@ -638,9 +713,8 @@ def smtp_account(config: Config, desk: Desk, tokens: Tokens | None) -> SmtpAccou
         user=section.user,
         password=section.password.reveal("smtp password", config.folder) if section.password else None,
         # RFC 5321 4.1.1.1 wants a name; the mailbox's domain tells less about the school's network than the host's.
-        local_hostname=desk.mailbox.address.rpartition("@")[2],
+        local_hostname=domain,
         ca_file=config.beside(section.ca_file),
-        token=None if tokens is None else lambda: tokens.current(clock()),
     )
 
 

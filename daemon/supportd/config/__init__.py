@@ -25,7 +25,14 @@ from supportd.config import document
 from supportd.config.calendar import CalendarSection
 from supportd.config.document import Section
 from supportd.config.keywords import KeywordsSection
-from supportd.config.mailbox import Domain, EmailAddress, MailboxSection, TechnicianSection
+from supportd.config.mailbox import (
+    Domain,
+    EmailAddress,
+    MailboxSection,
+    SmtpSection,
+    TechnicianSection,
+    is_loopback,
+)
 from supportd.config.secrets import Secret
 from supportd.config.targets import DEFAULT_WITHIN_MINUTES, MinutesText, Severities, policy
 from supportd.core import screen
@@ -67,6 +74,32 @@ class TrustSection(Section):
             raise ValueError(
                 "profile rfc8601 needs authserv_id: the name your server writes first in Authentication-Results"
             )
+        return self
+
+
+class HealthSection(Section):
+    """How the service says that it is alive, by other ways than the mailbox it serves."""
+
+    listen: str | None = None  # host:port on loopback for /healthz and /metrics
+    file: Path | None = None
+    ping_url: str | None = Field(default=None, pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]")
+    alert_to: EmailAddress | None = None
+    alert_from: EmailAddress | None = None
+    alert_smtp: SmtpSection | None = None
+
+    @model_validator(mode="after")
+    def _alert_is_whole(self) -> HealthSection:
+        given = (self.alert_to, self.alert_from, self.alert_smtp)
+        if any(given) and not all(given):
+            raise ValueError("alert_to, alert_from and alert_smtp belong together: a way past the support mailbox")
+        return self
+
+    @model_validator(mode="after")
+    def _listens_at_home(self) -> HealthSection:
+        if self.listen is not None:
+            host, _, port = self.listen.rpartition(":")
+            if not is_loopback(host) or not port.isdigit() or int(port) > 65535:
+                raise ValueError("listen must be a loopback address and a port, such as 127.0.0.1:9394")
         return self
 
 
@@ -184,6 +217,7 @@ class Config(Section):
     keywords: KeywordsSection = KeywordsSection()
     templates: Path | None = None
     limits: LimitsSection = LimitsSection()
+    health: HealthSection = HealthSection()
     poll_seconds: int = Field(default=60, ge=1, le=3600)
     idle: bool = True
     first_start_answers_minutes: int = Field(default=60, ge=0)

@@ -57,6 +57,7 @@ class KeywordList(Section):
     machines: WordList = ()
     team: WordList = ()
     vital: WordList = ()
+    personal: WordList = ()
     facets: Facets
     table: tuple[RowSection, ...] = Field(min_length=1)
     weights: Weights = Field(default_factory=dict)
@@ -81,6 +82,7 @@ class KeywordList(Section):
             machines=self.machines,
             team=self.team,
             vital=self.vital,
+            personal=self.personal,
             weights=self.weights,
         )
 
@@ -142,6 +144,7 @@ class KeywordsSection(Section):
             machines=(*listed.machines, *self.machines),
             team=(*listed.team, *self.team),
             vital=listed.vital,
+            personal=listed.personal,
             facets={facet: tuple(keywords) for facet, keywords in facets.items()},
             table=(*self.rows, *kept),
             weights=weights,

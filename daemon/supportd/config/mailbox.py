@@ -81,7 +81,7 @@ class OAuthSection(Section):
                 raise ValueError("google needs service_account, or client_id, secret and refresh_token")
         elif not (self.url and self.client_id and self.secret):
             raise ValueError("endpoint needs url, client_id and secret")
-        if self.url is not None and not (self.url.startswith("https://") or _is_loopback(urlsplit(self.url).hostname)):
+        if self.url is not None and not (self.url.startswith("https://") or is_loopback(urlsplit(self.url).hostname)):
             raise ValueError("url must begin with https://; a token never crosses a network bare")
         return self
 
@@ -98,7 +98,7 @@ class ServerSection(Section):
 
     @model_validator(mode="after")
     def _plain_only_at_home(self) -> ServerSection:
-        if self.tls == "none" and not _is_loopback(self.host):
+        if self.tls == "none" and not is_loopback(self.host):
             raise ValueError("tls: none is accepted only for a loopback address; write tls: implicit or tls: starttls")
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password belong together; write both, or neither")
@@ -167,7 +167,8 @@ class MailboxSection(Section):
     templates: Path | None = None
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Return whether *host* is this machine itself."""
     if host == "localhost":
         return True
     try:

@@ -265,6 +265,12 @@ def mailbox_name(connection: Connection, ticket_id: int) -> str:
     return str(connection.execute(query.where(ticket.c.id == ticket_id)).scalar_one())
 
 
+def count_live(connection: Connection, mailbox_id: int) -> int:
+    """Return how many tickets of the mailbox are new, open or waiting."""
+    query = select(func.count()).select_from(ticket).where(ticket.c.mailbox_id == mailbox_id, ticket.c.status.in_(LIVE))
+    return int(connection.execute(query).scalar_one())
+
+
 def live(connection: Connection, mailbox_id: int, level_names: Mapping[int, str]) -> list[Ticket]:
     """Return the tickets of one mailbox that are new, open or waiting, oldest first."""
     return find(connection, level_names, ticket.c.mailbox_id == mailbox_id, ticket.c.status.in_(LIVE))
