@@ -277,12 +277,11 @@ MACHINE_TOKENS = frozenset(
 MACHINE_NAMES = frozenset(
     {
         "sensor", "sensors", "envmon", "temperature", "netmon", "sysmon", "nms", "wsus", "sccm", "vmware", "hyperv",
-        "meraki", "aruba", "syslog", "eventlog", "ilo", "raid", "storage", "anacron", "apache", "apc", "bms", "bot",
-        "cctv", "cron", "daemon", "dmarc", "door-entry", "dvr", "esxi", "fax", "firewall", "gitlab", "hvac",
-        "jenkins", "license", "licensing", "mailer", "monitor", "nas", "nginx", "nobody", "notice", "notices",
-        "notify", "nvr", "reminder", "reminders", "renewals", "reporting", "reports", "root", "scan", "scans",
-        "scantoemail", "scantomail", "smtp", "snmp", "status", "system", "system-alerts", "ups", "vcenter", "webform",
-        "webforms", "wordpress", "www-data",
+        "meraki", "aruba", "syslog", "eventlog", "storage", "anacron", "apache", "apc", "bms", "bot", "cctv", "cron",
+        "daemon", "dmarc", "door-entry", "dvr", "esxi", "fax", "firewall", "gitlab", "hvac", "jenkins", "license",
+        "licensing", "mailer", "monitor", "nas", "nginx", "nobody", "notice", "notices", "notify", "nvr", "reminder",
+        "reminders", "renewals", "reporting", "reports", "root", "scan", "scans", "scantoemail", "scantomail", "smtp",
+        "snmp", "status", "system", "system-alerts", "ups", "vcenter", "webform", "webforms", "wordpress", "www-data",
     }
 )  # fmt: skip
 
@@ -298,8 +297,8 @@ MACHINE_SOFTWARE = frozenset(
     {
         "prtg", "nagios", "icinga", "zabbix", "synology", "qnap", "apc", "powerchute", "veeam", "acronis", "logwatch",
         "bizhub", "konica", "ricoh", "kyocera", "xerox", "workcentre", "lexmark", "toshiba", "sharp", "canon",
-        "imagerunner", "epson", "brother", "smartd", "mdadm", "idrac", "ilo", "sendemail", "blat", "arcserve",
-        "whatsup", "solarwinds", "spiceworks", "unifi", "hikvision", "nscp", "monit", "swatchdog", "fail2ban", "ups",
+        "imagerunner", "epson", "brother", "smartd", "mdadm", "idrac", "sendemail", "blat", "arcserve", "whatsup",
+        "solarwinds", "spiceworks", "unifi", "hikvision", "nscp", "monit", "swatchdog", "fail2ban", "ups",
     }
 )  # fmt: skip
 
