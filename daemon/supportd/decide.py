@@ -390,17 +390,9 @@ class Decider:
 
     def _participants(self, arrival: _Arrival) -> list[str]:
         """Return who takes part: the sender and, of a believed one, the staff addresses that he copied in."""
-        people = [arrival.author.address] if arrival.author.address else []
-        if arrival.standing.level >= Level.MEMBER:
-            people += [
-                one.address
-                for one in (*arrival.mail.to, *arrival.mail.cc)
-                if one.domain in self._desk.staff_domains
-                and one.address not in self._desk.own_addresses
-                and one.address != self._desk.it_inbox
-                and "+" not in one.address
-            ]
-        return people
+        ours = (*self._desk.own_addresses, self._desk.it_inbox or "")
+        copied = threads.copied_in(arrival.mail, arrival.standing.level, self._trust, ours)
+        return [arrival.author.address, *copied] if arrival.author.address else list(copied)
 
     def _acknowledge(self, post: Post, arrival: _Arrival, ticket: Ticket) -> None:
         """Answer the requester at once, unless a machine, an unproved outsider or a silent import wrote."""
@@ -541,7 +533,7 @@ class Decider:
         vocabulary = self._vocabulary(author.address)
         read = commands.read(arrival.mail.new_text, vocabulary)
         asked = self._confirmed(post, arrival, ticket)
-        if asked and isinstance(read, commands.Read) and not read.commands:
+        if asked and commands.says_yes(arrival.mail.new_text):
             # He answers our question: its commands are his, and what he wrote with them goes to nobody.
             read = commands.read(asked, vocabulary)
         decision = Decision(verdict=Verdict.COMMAND, reference=ticket.reference, level=ticket.level)

@@ -292,6 +292,19 @@ def test_a_mistake_of_hundreds_of_lines_is_answered_in_a_few() -> None:
     assert len(mistake("#x\n" * 500).problems) == 11
 
 
+# Yes
+
+
+@pytest.mark.parametrize("text", ["yes", "Yes.", "\n OK, that was me", "Confirmed!\n\nSam", "YES\u00a0please"])
+def test_a_yes_is_a_yes(text: str) -> None:
+    assert commands.says_yes(text)
+
+
+@pytest.mark.parametrize("text", ["", "No", "No, that was not me", "I did not write this", "Was it you?", "yesterday"])
+def test_anything_else_is_not(text: str) -> None:
+    assert not commands.says_yes(text)
+
+
 # Help
 
 

@@ -105,6 +105,7 @@ HELP: Mapping[Verb, Help] = MappingProxyType(
 )
 
 _VERBS = {verb.value: verb for verb in Verb}
+_YES = frozenset({"yes", "yep", "ok", "okay", "correct", "confirmed"})
 # Each of these says what becomes of the ticket: only one of them can be meant.
 _OUTCOMES = frozenset({Verb.WAIT, Verb.RESOLVE, Verb.CLOSE, Verb.REOPEN, Verb.MERGE, Verb.SPAM})
 
@@ -180,6 +181,12 @@ def read(new_text: str, vocabulary: Vocabulary | None = None) -> Read | Mistake:
             example=problems[0].example,
         )
     return Read(commands=commands, text=text)
+
+
+def says_yes(new_text: str) -> bool:
+    """Return whether *new_text* begins with a yes: the answer to "Did you write this?" that makes it count."""
+    line = next((line for line in new_text.split("\n")[:_MOST_COMMANDS] if line.strip()), "")
+    return _split(_plain(line))[0] in _YES
 
 
 def _command_lines(new_text: str) -> tuple[list[str], str]:
