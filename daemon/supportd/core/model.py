@@ -89,8 +89,9 @@ class Mail:
     """One incoming message, read right: texts are clean for database, terminal, log and HTML.
 
     *headers* are all fields in their order, names as written, values decoded, unfolded and cleaned.  *sender* is None
-    when there is no From field that the strict grammar accepts (*defects* says why).  *envelope_from* is the
-    Return-Path: None when absent, empty for the null reverse-path.  *date* is the sender's claim, for showing only.
+    when no From field names an address; a defect that begins with ``From:`` says that it is not to be believed.
+    *envelope_from* is the Return-Path: None when absent, empty for the null reverse-path.  *date* is the sender's
+    claim, for showing only.
     """
 
     message_id: str | None = None
