@@ -395,6 +395,17 @@ def test_half_way_leaves_out_the_time_that_the_requester_was_waited_for() -> Non
     ]
 
 
+def test_half_way_stays_where_it_was_when_the_wait_began_after_it() -> None:
+    past = History(received_at=at("2026-11-26 09:00"), level=3, pauses=(pause("2026-11-26 10:30", "2026-11-26 11:30"),))
+
+    steps = ladder(resolution("2026-11-26 11:30", past), HOURS, at("2026-11-26 11:30"))
+
+    assert [(step.name, step.at) for step in steps[:2]] == [
+        ("half", at("2026-11-26 10:00")),
+        ("soon", at("2026-11-26 11:45")),
+    ]
+
+
 def test_a_clock_that_waits_has_stopped_or_has_no_deadline_reminds_nobody() -> None:
     now = "2026-11-26 12:00"
     waiting = History(received_at=at("2026-11-26 09:00"), level=3, pauses=(pause("2026-11-26 09:30"),))
@@ -476,7 +487,7 @@ def test_a_closure_moves_the_deadlines_of_running_clocks_only() -> None:
     now = at("2026-11-26 15:30")
     pasts = {
         "AS-1": History(received_at=at("2026-11-26 15:00"), level=3, responded_at=(at("2026-11-26 15:10"),)),
-        "AS-2": History(received_at=at("2026-11-26 09:00"), level=3, resolved_at=(at("2026-11-26 10:00"),)),
+        "AS-2": History(received_at=at("2026-11-26 15:20"), level=3, resolved_at=(at("2026-11-26 15:25"),)),
     }
 
     found = moves(

@@ -171,11 +171,8 @@ def _business_day_lines(clock: Clock, target: BusinessDays, counted_due: datetim
         reading = _reading(hours.local(opened))
         yield f"  it begins on {_short(first)} at {reading}, within the day, so the days after it count:"
         yield from _numbered_days(first, day, 1, hours)
-        moved = (
-            ""
-            if _reading(hours.local(counted_due)) == reading and last == day
-            else _moved_text(day, counted_due, hours)
-        )
+        stays = last == day and _reading(hours.local(counted_due)) == reading
+        moved = "" if stays else _moved_text(day, counted_due, hours)
         yield f"  at the same reading, {reading}, of business day {target.count}{moved}"
 
 
