@@ -89,6 +89,12 @@ def test_the_html_without_its_quote_containers_decides_where_history_begins() ->
     assert parts.new == "Room 12."
 
 
+def test_where_text_and_html_say_the_same_the_layout_of_the_text_is_kept() -> None:
+    parts = split("Room 12:\n- no sound\n- no picture", own="Room 12:\n* no sound\n* no picture")
+
+    assert parts.new == "Room 12:\n- no sound\n- no picture"
+
+
 def test_answers_between_quoted_lines_win_over_html_that_lost_them() -> None:
     parts = split(f"{ATTRIBUTION}\n> Which room?\nRoom 12.\n> And the light?\nOrange.\n", own="Hello")
 
