@@ -11,7 +11,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import Oracle
 from random_calendars import hours_of, instant, plain_calendar
@@ -98,6 +98,7 @@ instants = st.datetimes(datetime(2026, 8, 25), datetime(2027, 6, 1)).map(lambda 
 amounts = st.timedeltas(timedelta(), timedelta(hours=40))
 
 
+@settings(deadline=None)
 @given(calendars, instants, amounts, amounts)
 def test_a_longer_target_is_never_due_earlier(hours: Hours, start: datetime, one: timedelta, other: timedelta) -> None:
     shorter, longer = sorted((one, other))
@@ -107,6 +108,7 @@ def test_a_longer_target_is_never_due_earlier(hours: Hours, start: datetime, one
     assert late is None or (early is not None and early <= late)
 
 
+@settings(deadline=None)
 @given(calendars, instants, st.timedeltas(timedelta(), timedelta(days=20)), amounts)
 def test_a_later_mail_is_never_due_earlier(hours: Hours, start: datetime, gap: timedelta, amount: timedelta) -> None:
     first, second = known(hours.add, start, amount), known(hours.add, start + gap, amount)
@@ -114,6 +116,7 @@ def test_a_later_mail_is_never_due_earlier(hours: Hours, start: datetime, gap: t
     assert second is None or (first is not None and first <= second)
 
 
+@settings(deadline=None)
 @given(calendars, instants, amounts)
 def test_the_clock_has_run_exactly_the_target_at_the_deadline(hours: Hours, start: datetime, amount: timedelta) -> None:
     due = known(hours.add, start, amount)
@@ -122,6 +125,7 @@ def test_the_clock_has_run_exactly_the_target_at_the_deadline(hours: Hours, star
     assert hours.elapsed(start, due) == amount
 
 
+@settings(deadline=None)
 @given(calendars, instants, amounts)
 def test_going_back_undoes_going_forward(hours: Hours, end: datetime, amount: timedelta) -> None:
     start = hours.subtract(end, amount)
@@ -130,6 +134,7 @@ def test_going_back_undoes_going_forward(hours: Hours, end: datetime, amount: ti
     assert hours.elapsed(start, end) == amount
 
 
+@settings(deadline=None)
 @given(calendars, instants, amounts.filter(bool), st.integers(1, 12))
 def test_every_deadline_lies_in_open_time_or_at_a_closing(
     hours: Hours, start: datetime, amount: timedelta, count: int
@@ -142,6 +147,7 @@ def test_every_deadline_lies_in_open_time_or_at_a_closing(
     assert all(hours.is_open(due) or before for due, before in zip(dues, just_before, strict=True))
 
 
+@settings(deadline=None)
 @given(calendars, instants, st.integers(1, 12), st.integers(1, 12))
 def test_more_business_days_are_never_due_earlier(hours: Hours, start: datetime, one: int, other: int) -> None:
     fewer, more = sorted((one, other))
@@ -151,6 +157,7 @@ def test_more_business_days_are_never_due_earlier(hours: Hours, start: datetime,
     assert late is None or (early is not None and early <= late)
 
 
+@settings(deadline=None)
 @given(calendars, instants, st.timedeltas(timedelta(), timedelta(days=20)), st.integers(1, 8))
 def test_business_days_from_a_later_mail_end_no_earlier_outside_the_doubled_hour(
     hours: Hours, start: datetime, gap: timedelta, count: int
@@ -174,6 +181,7 @@ even_days = (
 )
 
 
+@settings(deadline=None)
 @given(st.just(None) | even_days, instants, st.booleans())
 def test_a_more_serious_ticket_is_never_due_after_a_less_serious_one(
     day: tuple[Window, ...] | None, received_at: datetime, at_weekends: bool

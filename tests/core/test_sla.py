@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from school import BOILER, POLICY, at, school, span, windows
 
@@ -448,6 +448,7 @@ def test_the_repeats_to_on_call_end_when_the_service_opens_and_do_not_begin_whil
     assert len(on_call_repeats(at("2027-08-01 12:00"), HOURS)) == 3
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(datetime(2026, 9, 1), datetime(2027, 7, 1)),
     st.integers(1, 6),
