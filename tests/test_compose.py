@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
@@ -379,6 +380,25 @@ def test_a_correction_says_what_was_promised_before() -> None:
 
     assert "Earlier we told you that we would answer by today 14:57." in text
     assert "We answer by: today 15:52" in text
+
+
+def test_a_digest_is_a_worklist_whose_links_carry_commands() -> None:
+    address = "support+as-123.3f9x2k7qpa@allsaints.example"
+    late = Item(ticket=ticket(response_due=NOW - timedelta(hours=3)), reply_to=address)
+    done = Item(ticket=ticket(reference="AS-99", resolved_at=NOW - timedelta(hours=20)), reply_to=address)
+
+    letter = COMPOSER.digest(envelope(), Digest(overdue=(late,), resolved=(done,), warnings=("the disk is full",)))
+
+    assert read(letter)["Subject"] == "IT support, Tue 24 Nov: 1 overdue, 0 due today"
+    text = flat(text_of(letter))
+    assert text.startswith(
+        "1 overdue, 0 due today, 0 new overnight. Careful: the disk is full Overdue - AS-123, 3 high"
+    )
+    assert "reply was due today 11:52" in text
+    assert "Resolved yesterday - AS-99" in text
+    assert "Waiting" not in text
+    links = re.findall(r'href="mailto:[^"]*subject=%5B([^"]*)%5D&amp;body=%23(\w+)%0D%0A"', html_of(letter))
+    assert links == [("AS-123", "ack"), ("AS-123", "resolve"), ("AS-99", "reopen")]
 
 
 def test_a_digest_of_a_bad_week_stays_short_enough_for_gmail() -> None:
