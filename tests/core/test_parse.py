@@ -67,6 +67,12 @@ def test_references_survive_folding_missing_brackets_and_repetition() -> None:
     assert mail.references == ("<a@x.example>", "<b@x.example>", "<c@x.example>", "<d@x.example>")
 
 
+def test_identifiers_hold_no_control_character_even_encoded() -> None:
+    mail = read(HEAD + b"References: =?utf-8?q?=3Ca=1B=00b=40x=2Eexample=3E?=\r\n\r\nx")
+
+    assert mail.references == ("<ab@x.example>",)
+
+
 @pytest.mark.parametrize(
     ("field", "expected"),
     [

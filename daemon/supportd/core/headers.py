@@ -135,7 +135,7 @@ def mail(fields: list[tuple[str, str]], defects: list[str]) -> Mail:
 
     def identifiers(name: str) -> tuple[str, ...]:
         # Python's own writer encodes long identifiers as words (CPython issue 79986).
-        found = IDENTIFIER.findall(decode.words(clean.line(" ".join(named.get(name, ())), FIELD_BYTES)))
+        found = IDENTIFIER.findall(clean.line(decode.words(" ".join(named.get(name, ()))), FIELD_BYTES))
         return tuple(dict.fromkeys(found))
 
     def addresses(name: str) -> tuple[Address, ...]:
