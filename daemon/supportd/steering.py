@@ -13,7 +13,7 @@ from functools import partial
 
 from supportd.compose import Incident
 from supportd.core import sla
-from supportd.core.commands import Command, Verb
+from supportd.core.commands import Command, Verb, Vocabulary
 from supportd.core.explain import explain
 from supportd.core.hours import CalendarEnds
 from supportd.core.model import Address, Attachment, Deadlines, Event, EventKind, Status, Ticket
@@ -130,6 +130,16 @@ def correct(post: Post, ticket: Ticket, actor: Actor, level: int, *, text: str =
     tickets.change(post.connection, ticket.id, level=level)
     recount(post, ticket.id)
     tell_if_later(post, ticket.id, "we looked at it again and changed how serious we take it to be")
+
+
+def vocabulary(post: Post, writer: str) -> Vocabulary:
+    """Return the names that arguments of *writer*'s commands may use at this desk."""
+    return Vocabulary(
+        levels={name: level for level, name in post.desk.level_names.items()},
+        technicians=tuple(Address(address=one.address, name=one.name) for one in post.desk.technicians),
+        writer=writer,
+        prefix=post.desk.mailbox.reference,
+    )
 
 
 def closes_at(post: Post, resolved_at: datetime) -> datetime | None:

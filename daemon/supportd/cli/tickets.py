@@ -113,15 +113,9 @@ def _command(verb: Verb, argument: str | None, *, text: bool) -> None:
     def run(context: click.Context, reference: str, value: str = "", message: str = "") -> None:
         from supportd import steering
         from supportd.core import commands
-        from supportd.core.model import Address
 
         with _on(context, reference) as (post, found):
-            vocabulary = commands.Vocabulary(
-                levels={name: level for level, name in post.desk.level_names.items()},
-                technicians=tuple(Address(address=one.address, name=one.name) for one in post.desk.technicians),
-                prefix=post.desk.mailbox.reference,
-            )
-            read = commands.read(f"#{verb} {value}".rstrip(), vocabulary)
+            read = commands.read(f"#{verb} {value}".rstrip(), steering.vocabulary(post, shell_actor().address))
             if isinstance(read, commands.Mistake):
                 raise UserError([*read.problems, f"for example: supportd ticket {verb} {reference} {value}".rstrip()])
             for command in read.commands:

@@ -426,8 +426,8 @@ def has_bounced(connection: Connection, mailbox_id: int, address: str) -> bool:
         .join_from(event, ticket, ticket.c.id == event.c.ticket_id)
         .where(ticket.c.mailbox_id == mailbox_id, ticket.c.requester == address, event.c.kind == EventKind.BOUNCED)
     )
-    # RFC 3463: class 5 is permanent; a delay (4) or a relayed report (2) says nothing of the sort.
-    return any(str(details.get("status", "")).startswith("5") for (details,) in rows)
+    # RFC 3464 2.3.3: failed is final; delayed, relayed and delivered say nothing of the sort.
+    return any(details.get("action") == "failed" for (details,) in rows)
 
 
 def record_security_event(
