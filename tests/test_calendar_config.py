@@ -133,6 +133,17 @@ def test_the_table_becomes_the_policy_in_the_order_of_its_levels_and_keeps_the_p
     assert labels[3:] == [("3 hours", "1 business day"), ("1 business day", "1 week"), ("48 hours", "none")]
 
 
+def test_the_json_schema_lets_an_editor_accept_what_the_sections_accept() -> None:
+    definitions = Both.model_json_schema()["$defs"]
+
+    assert definitions["CalendarSection"]["properties"]["terms"]["anyOf"] == [
+        {"items": {"$ref": "#/$defs/TermDates"}, "type": "array"},
+        {"$ref": "#/$defs/TermFile"},
+    ]
+    assert definitions["TermDates"]["properties"]["from"]["format"] == "date"
+    assert definitions["SeveritySection"]["properties"]["response"]["type"] == "string"
+
+
 # Terms from a calendar file.
 
 

@@ -23,6 +23,7 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from ruamel.yaml import YAML
@@ -37,7 +38,7 @@ from supportd.errors import UserError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+_WINDOW = re.compile(r"^([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})$")
 
 
 def _date(value: object) -> date:
@@ -109,10 +110,11 @@ def _each_day_once(weekly: dict[str, tuple[Window, ...]]) -> dict[str, tuple[Win
     return weekly
 
 
-Date = Annotated[date, PlainValidator(_date)]
-WindowText = Annotated[Window, PlainValidator(_window)]
+# What each looks like to an editor that reads the JSON Schema stands beside what reads it.
+Date = Annotated[date, PlainValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
+WindowText = Annotated[Window, PlainValidator(_window), WithJsonSchema({"type": "string", "pattern": _WINDOW.pattern})]
 Windows = Annotated[tuple[WindowText, ...], AfterValidator(_some)]
-Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
+Zone = Annotated[ZoneInfo, PlainValidator(_zone), WithJsonSchema({"type": "string"})]
 DayKey = Annotated[str, AfterValidator(_day_key)]
 WeeklyHours = Annotated[dict[DayKey, tuple[WindowText, ...]], AfterValidator(_each_day_once)]
 
@@ -166,6 +168,12 @@ class CoverDates(Dates):
     reason: str = "cover"
 
 
+class TermFile(Section):
+    """The terms in a calendar file; relative paths count from the folder of the configuration."""
+
+    ics: str
+
+
 def _terms(value: object, info: ValidationInfo) -> object:
     """Return the terms that stand in a calendar file where *value* names one, else *value* itself."""
     if not isinstance(value, dict):
@@ -207,7 +215,11 @@ class CalendarSection(Section):
 
     timezone: Zone = ZoneInfo("Europe/London")
     weekly: WeeklyHours = Field(alias="hours")
-    terms: Annotated[tuple[TermDates, ...], BeforeValidator(_terms), AfterValidator(_one_after_the_other)]
+    terms: Annotated[
+        tuple[TermDates, ...],
+        BeforeValidator(_terms, json_schema_input_type=tuple[TermDates, ...] | TermFile),
+        AfterValidator(_one_after_the_other),
+    ]
     bank_holidays: Literal["England"] | None = "England"
     closures: Annotated[tuple[ClosureDates, ...], OptionalList] = ()
     cover: Annotated[tuple[CoverDates, ...], OptionalList] = ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from supportd.config.document import Section
 from supportd.core.model import LEVELS
@@ -62,8 +62,9 @@ def _label(value: object) -> object:
     return value
 
 
-TargetText = Annotated[Target | None, PlainValidator(_target)]
-MinutesText = Annotated[int, PlainValidator(_minutes)]
+# A duration is a text in the file, which the JSON Schema must say.
+TargetText = Annotated[Target | None, PlainValidator(_target), WithJsonSchema({"type": "string"})]
+MinutesText = Annotated[int, PlainValidator(_minutes), WithJsonSchema({"type": "string"})]
 Label = Annotated[str, BeforeValidator(_label)]
 
 
