@@ -105,6 +105,17 @@ def test_junk_costs_its_own_line_only(line: str) -> None:
     assert status == 1
 
 
+def test_an_id_comes_back_as_it_was_whatever_it_is() -> None:
+    ids = ["\ud800", "é", 7, None, {"a": [1]}]
+
+    answers, status = due(
+        *(json.dumps({"id": one, "severity": 1, "received_at": "2026-11-27T09:00:00Z"}) for one in ids)
+    )
+
+    assert [answer["id"] for answer in answers] == ids
+    assert status == 0
+
+
 # One ticket's deadline.
 
 

@@ -85,7 +85,7 @@ def answers(lines: Iterable[bytes], policy: Policy, hours: Hours) -> Iterator[tu
             identity = asked.get("id")
             level, received_at = _severity(asked, targets), _instant(asked)
         except ValueError as error:
-            yield json.dumps({"id": identity, "error": f"line {number}: {error}"}, ensure_ascii=False) + "\n", True
+            yield json.dumps({"id": identity, "error": f"line {number}: {error}"}) + "\n", True
             continue
         found = deadlines(policy, level, received_at, hours)
         answer = {
@@ -95,7 +95,8 @@ def answers(lines: Iterable[bytes], policy: Policy, hours: Hours) -> Iterator[tu
         }
         if found.reason:
             answer["reason"] = found.reason
-        yield json.dumps(answer, ensure_ascii=False) + "\n", False
+        # In ASCII: an id may hold half a surrogate pair, which no encoding writes.
+        yield json.dumps(answer) + "\n", False
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -122,15 +123,14 @@ def _instant(asked: dict[str, Any]) -> datetime:
         raise ValueError('"received_at" is missing; write it like "2026-11-27T15:30:00+00:00"')
     try:
         received_at = datetime.fromisoformat(written)
-        if received_at.tzinfo is None:
-            raise ValueError('"received_at" has no offset; write Z, +00:00 or +01:00 behind it')
+    except ValueError:
+        raise ValueError('"received_at" is not an instant; write it like "2026-11-27T15:30:00+00:00"') from None
+    if received_at.tzinfo is None:
+        raise ValueError('"received_at" has no offset; write Z, +00:00 or +01:00 behind it')
+    try:
         return received_at.astimezone(UTC)
     except OverflowError:
         raise ValueError('"received_at" is outside the years 1 to 9999') from None
-    except ValueError as error:
-        if str(error).startswith('"received_at"'):
-            raise
-        raise ValueError('"received_at" is not an instant; write it like "2026-11-27T15:30:00+00:00"') from None
 
 
 @click.group()
