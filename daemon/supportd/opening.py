@@ -208,7 +208,7 @@ def _gather(post: Post, ticket: Ticket) -> int | None:
 
 
 def flood(post: Post, arrival: Arrival) -> tuple[str, int | None] | None:
-    """Return which cap an outsider is over and the hour's one flood ticket, or None; staff are never screened for rate."""
+    """Return which cap an outsider is over and the hour's one flood ticket, or None; staff have no such cap."""
     reason = _over_cap(post, arrival)
     if reason is None:
         return None

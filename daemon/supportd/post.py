@@ -13,11 +13,12 @@ from uuid import uuid4
 from supportd.compose import Composer, Envelope
 from supportd.config import Desk
 from supportd.core import tokens
-from supportd.core.model import Letter, Ticket
+from supportd.core.model import Event, EventKind, Letter, Ticket
 from supportd.core.tokens import Keys, Role
 from supportd.db import letters, tickets
 from supportd.db.engine import Connection
 from supportd.db.letters import LetterState
+from supportd.errors import Refused
 
 # The kinds that count against a requester's cap: what we send without a person having written it.
 AUTOMATIC_TO_REQUESTER = ("acknowledgement", "correction", "resolution", "closing", "news", "notice")
@@ -153,9 +154,18 @@ class Post:
             in_reply_to=in_reply_to,
             references=tuple(references),
         )
+        try:
+            letter = compose(envelope)
+        except Refused as error:
+            # An address that mail must not be sent to costs its own letter, never the ticket.
+            if ticket is not None:
+                details = (("kind", kind), ("recipient", recipient), ("reply", str(error)))
+                failed = Event(kind=EventKind.FAILED, at=self.now, by="supportd", way="daemon", details=details)
+                tickets.append(self.connection, ticket.id, failed)
+            return False
         return letters.queue(
             self.connection,
-            compose(envelope),
+            letter,
             uuid=uuid.hex,
             mailbox_id=self.mailbox_id,
             ticket_id=None if ticket is None else ticket.id,
