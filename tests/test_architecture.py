@@ -14,13 +14,13 @@ SOURCE = Path(__file__).parent.parent / "daemon" / "supportd"
 # From the door to the cellar: a room imports rooms that stand below it, and itself.
 FLOORS = (
     ("cli",),
-    ("audit",),
     ("service",),
+    ("station",),
     ("capture", "decide", "remind", "outbox", "sent"),
-    ("joining",),
+    ("audit", "joining"),
     ("opening",),
     ("arrival", "steering"),
-    ("lease", "post", "report", "samples"),
+    ("accounts", "lease", "post", "report", "samples"),
     ("compose", "config", "db", "health", "oauth", "parsing", "smtp"),
     ("imap",),
     ("core",),
@@ -28,7 +28,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # The wire reaches the middle only as arguments.
-WIRES, WIRED = {"imap", "smtp"}, {"cli", "audit", "service", "smtp"}
+WIRES, WIRED = {"imap", "smtp"}, {"accounts", "audit", "cli", "service", "smtp", "station"}
 
 HOMES = {
     "PIL": "compose",

@@ -25,7 +25,7 @@ from servers.postfix import Postfix
 from supportd import audit, config, failpoint
 from supportd.db import ledger, tickets
 from supportd.db.engine import Database
-from supportd.service import Service, Summary
+from supportd.service import Service, Summary, clock
 
 SOURCE = Path(__file__).parents[1] / "daemon" / "supportd"
 FAILPOINTS = sorted(
@@ -123,7 +123,7 @@ def check_the_morning(house: House, dovecot: Dovecot, *, copies_allowed: bool) -
     assert dovecot.count(TEACHERS[2]) == 0
     digests = [raw for raw in dovecot.messages("it@allsaints.example") if b"<sd.digest." in raw]
     assert len({raw[raw.index(b"\r\nFrom:") :] for raw in digests}) == 1
-    assert audit.findings(database, loaded) == ()
+    assert audit.findings(database, loaded, clock) == ()
     database.close()
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
+from supportd.accounts import access_tokens, current_token, imap_account
 from supportd.config import Config, Desk
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Listed
 from supportd.imap import ImapSession
-from supportd.service import access_tokens, imap_account
 
 
-def findings(database: Database, config: Config) -> tuple[str, ...]:
+def findings(database: Database, config: Config, clock: Callable[[], datetime]) -> tuple[str, ...]:
     """Return what is not accounted for, a sentence each; empty when all is well.
 
     Raises:
@@ -24,7 +25,7 @@ def findings(database: Database, config: Config) -> tuple[str, ...]:
         with database.read() as connection:
             number = ledger.mailbox_id(connection, desk.name)
             found += [f"{desk.name}: {problem}" for problem in ledger.inconsistencies(connection, number)]
-        session = ImapSession(imap_account(config, desk, access_tokens(config, desk)))
+        session = ImapSession(imap_account(config, desk, current_token(access_tokens(config, desk), clock)))
         try:
             found += [f"{desk.name}: {problem}" for problem in _folders(database, desk, session, number)]
         finally:

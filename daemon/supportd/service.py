@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import email.policy
 import email.utils
-import json
 import os
 import random
 import secrets
@@ -19,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
@@ -27,29 +26,24 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from supportd import failpoint, log, oauth
-from supportd.capture import FirstStart, Folders, Inbox
-from supportd.compose import Composer
-from supportd.config import Config, Desk
-from supportd.config.mailbox import SmtpSection
-from supportd.config.secrets import Secret
-from supportd.core.model import Address, Mail, Unparseable
+from supportd import failpoint, log
+from supportd.accounts import server_account
+from supportd.capture import Inbox
+from supportd.config import Config
+from supportd.core.model import Mail, Unparseable
 from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Database
 from supportd.db.migrate import upgrade
-from supportd.decide import MOST_ATTEMPTS, Decider
+from supportd.decide import MOST_ATTEMPTS
 from supportd.errors import Refused, Unavailable, UserError
 from supportd.health import Health, serve
-from supportd.imap import ImapAccount, ImapSession
-from supportd.lease import RENEW_SECONDS, Lease
-from supportd.oauth import Tokens
-from supportd.outbox import BreakerLimits, Drained, Outbox
+from supportd.lease import RENEW_SECONDS
+from supportd.outbox import Drained
 from supportd.parsing import Reader, WorkerDied
-from supportd.remind import Reminder
-from supportd.sent import Sent
-from supportd.smtp import SmtpAccount, SmtpSession
+from supportd.smtp import SmtpSession
+from supportd.station import Station
 
 _log = log.get("service")
 
@@ -62,9 +56,6 @@ _SESSION_LIFE = timedelta(minutes=45)
 # No thread waits longer than this without a sign of life, and the watchdog looks this often.
 _LONGEST_WAIT_SECONDS = 50
 _WATCH_SECONDS = 10
-_GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, not a secret
-# The Sent folder is looked at this often; a response counts at its INTERNALDATE, so nothing is lost by waiting.
-_SENT_EVERY = timedelta(minutes=1)
 # Decided together: parsed on the second core while the first decides.
 _DECIDE_AHEAD = 4
 _DECIDE_BATCH = 200
@@ -89,104 +80,6 @@ class Summary:
     failed: int = 0
 
 
-class Station:
-    """Everything that serves one mailbox, wired together."""
-
-    def __init__(self, service: Service, desk: Desk, import_since: datetime | None) -> None:
-        self.desk = desk
-        self._service = service
-        database = service.database
-        with database.write() as connection:
-            self.mailbox_id = ledger.ensure_mailbox(connection, desk.name)
-        self.lease = Lease(database, self.mailbox_id)
-        composer = Composer(
-            hours=desk.hours,
-            policy=desk.policy,
-            support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
-            school=desk.school,
-            staff_domains=tuple(desk.staff_domains),
-            templates=desk.templates,
-        )
-        self.decider = Decider(database, desk, composer, service.keys, self.mailbox_id, self.lease)
-        self.reminder = Reminder(database, desk, composer, service.keys, self.mailbox_id)
-        self.outbox = Outbox(
-            database,
-            mailbox_id=self.mailbox_id,
-            connect=self._connect_smtp,
-            clock=clock,
-            per_minute=desk.mailbox.smtp.per_minute,
-            doubt_wait=timedelta(seconds=service.config.doubt_wait_seconds),
-            breaker=BreakerLimits(
-                automatic=desk.limits.breaker_10_minutes, everything=desk.limits.breaker_hard_10_minutes
-            ),
-        )
-        self._first_start = FirstStart(
-            answers_within=timedelta(minutes=service.config.first_start_answers_minutes), import_since=import_since
-        )
-        self._tokens = access_tokens(service.config, desk)
-        self._session: ImapSession | None = None
-        self.sent = Sent(database, desk, composer, service.keys, self.mailbox_id, service.read_header)
-        self._sent_at: datetime | None = None
-
-    def look_into_sent(self, inbox: Inbox, now: datetime) -> None:
-        """Look for answers past us, once a minute: the folder has no IDLE of its own.
-
-        Raises:
-            Unavailable: the connection is unusable.
-        """
-        if self._session is None or (self._sent_at is not None and now - self._sent_at < _SENT_EVERY):
-            return
-        self._sent_at = now
-        self.sent.look(self._session, now)
-        inbox.open(now)
-
-    def open_inbox(self) -> Inbox:
-        """Connect to the mailbox and select the watched folder.
-
-        Raises:
-            Unavailable: the server cannot be reached.
-            Refused: it does not accept the sign-in.
-        """
-        session = ImapSession(imap_account(self._service.config, self.desk, self._tokens))
-        self._session = session
-        folders = self.desk.mailbox.folders
-        inbox = Inbox(
-            session,
-            self._service.database,
-            mailbox_id=self.mailbox_id,
-            folders=Folders(
-                inbox=folders.inbox,
-                processed=folders.processed,
-                screened=folders.screened,
-                quarantine=folders.quarantine,
-            ),
-            first_start=self._first_start,
-            message_limit_bytes=self.desk.limits.message_megabytes * 1_000_000,
-            lease=self.lease,
-        )
-        inbox.open(clock())
-        return inbox
-
-    def close_inbox(self) -> None:
-        """Sign out of the mailbox; never raises."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def interrupt(self) -> None:
-        """End what the capturing thread waits for, so that it sees that the service is stopping."""
-        session = self._session
-        if session is not None:
-            session.interrupt()
-
-    def can_idle(self) -> bool:
-        """Return whether the server tells of new mail by itself."""
-        return self._service.config.idle and self._session is not None and self._session.can_idle
-
-    def _connect_smtp(self) -> SmtpSession:
-        return SmtpSession(smtp_account(self._service.config, self.desk, self._tokens))
-
-
 class Service:
     """The daemon: :meth:`run` until a signal, or :meth:`once` for one pass."""
 
@@ -209,7 +102,18 @@ class Service:
             stored = key_store.load(connection, clock(), secrets.token_bytes)
         newest, *older = (Key(version=version, secret=secret) for version, secret in stored)
         self.keys = Keys(current=newest, previous=older[0] if older else None)
-        self.stations = [Station(self, desk, import_since) for desk in config.desks]
+        self.stations = [
+            Station(
+                config,
+                desk,
+                self.database,
+                self.keys,
+                clock=clock,
+                read_header=self.read_header,
+                import_since=import_since,
+            )
+            for desk in config.desks
+        ]
         self._reader: Reader | None = None
         self._reader_lock = threading.Lock()
         self._reload: Config | None = None
@@ -636,86 +540,6 @@ def _patience(name: str) -> float:
     # A sender may wait ten minutes for the reply to a final dot (RFC 5321 4.5.3.2.6); the others never half as long
     # as systemd's watchdog.
     return 660 if name.startswith("send ") else 90
-
-
-def access_tokens(config: Config, desk: Desk) -> Tokens | None:
-    """Return the access tokens of the desk's account, or None where it signs in by password.
-
-    Raises:
-        UserError: a secret cannot be found, or the provider's library is not installed.
-    """
-    section = desk.mailbox.oauth
-    if section is None:
-        return None
-
-    def reveal(secret: Secret | None, what: str) -> str:
-        return secret.reveal(f"oauth {what}", config.folder) if secret else ""
-
-    client_id = section.client_id or ""
-    if section.provider == "microsoft":
-        credential: str | dict[str, str] = reveal(section.secret, "secret")
-        if section.certificate:
-            private_key = reveal(section.certificate, "certificate")
-            credential = {"private_key": private_key, "thumbprint": section.thumbprint or ""}
-        return Tokens(oauth.microsoft(section.tenant or "", client_id, credential))
-    if section.provider == "google" and section.service_account:
-        key = json.loads(reveal(section.service_account, "service account"))
-        return Tokens(oauth.google_service_account(key, desk.mailbox.imap.user or desk.mailbox.address))
-    form = {"client_id": client_id, "client_secret": reveal(section.secret, "secret")}
-    if section.refresh_token:
-        form |= {"grant_type": "refresh_token", "refresh_token": reveal(section.refresh_token, "refresh token")}
-    else:
-        form |= {"grant_type": "client_credentials"} | ({"scope": section.scope} if section.scope else {})
-    return Tokens(oauth.endpoint(section.url or _GOOGLE_TOKEN_URL, form))
-
-
-def imap_account(config: Config, desk: Desk, tokens: Tokens | None) -> ImapAccount:
-    """Return where and as whom the desk's mail is fetched.
-
-    Raises:
-        UserError: the password cannot be found.
-    """
-    section = desk.mailbox.imap
-    return ImapAccount(
-        host=section.host,
-        port=section.effective_port,
-        tls=section.tls,
-        user=section.user,
-        password=section.password.reveal("imap password", config.folder) if section.password else None,
-        ca_file=config.beside(section.ca_file),
-        token=None if tokens is None else lambda: tokens.current(clock()),
-    )
-
-
-def smtp_account(config: Config, desk: Desk, tokens: Tokens | None) -> SmtpAccount:
-    """Return where and as whom the desk's letters are handed over.
-
-    Raises:
-        UserError: the password cannot be found.
-    """
-    domain = desk.mailbox.address.rpartition("@")[2]
-    return replace(
-        server_account(config, desk.mailbox.smtp, domain),
-        token=None if tokens is None else lambda: tokens.current(clock()),
-    )
-
-
-def server_account(config: Config, section: SmtpSection, domain: str) -> SmtpAccount:
-    """Return where and as whom letters from *domain* are handed over, by password.
-
-    Raises:
-        UserError: the password cannot be found.
-    """
-    return SmtpAccount(
-        host=section.host,
-        port=section.effective_port,
-        tls=section.tls,
-        user=section.user,
-        password=section.password.reveal("smtp password", config.folder) if section.password else None,
-        # RFC 5321 4.1.1.1 wants a name; the mailbox's domain tells less about the school's network than the host's.
-        local_hostname=domain,
-        ca_file=config.beside(section.ca_file),
-    )
 
 
 def notify(state: str) -> None:

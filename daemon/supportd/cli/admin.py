@@ -240,9 +240,10 @@ def quarantine_discard(context: click.Context, number: int) -> None:
 def audit(context: click.Context, as_json: bool) -> None:
     """Hold every folder against the ledger, and every ledger row against its rules; exit 3 if one fails."""
     from supportd.audit import findings
+    from supportd.service import clock
 
     with at_desk(context) as desks:
-        found = findings(desks.database, desks.config)
+        found = findings(desks.database, desks.config, clock)
     if as_json:
         click.echo(json.dumps({"findings": list(found)}, indent=2))
     else:

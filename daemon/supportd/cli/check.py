@@ -140,12 +140,13 @@ def _trust(desk: Desk) -> Finding:
 
 
 def _imap(config: Config, desk: Desk) -> Iterator[Finding]:
+    from supportd.accounts import access_tokens, current_token, imap_account
     from supportd.imap import ImapSession
-    from supportd.service import access_tokens, imap_account
+    from supportd.service import clock
 
     what = f"mailbox of {desk.name}"
     with _reported(what) as problems:
-        session = ImapSession(imap_account(config, desk, access_tokens(config, desk)))
+        session = ImapSession(imap_account(config, desk, current_token(access_tokens(config, desk), clock)))
         try:
             session.select(desk.mailbox.folders.inbox, readonly=True)
             missing = session.missing_folders(
@@ -163,12 +164,13 @@ def _imap(config: Config, desk: Desk) -> Iterator[Finding]:
 def _smtp(config: Config, desk: Desk, send_test: str | None) -> Iterator[Finding]:
     import email.utils
 
-    from supportd.service import access_tokens, clock, smtp_account
+    from supportd.accounts import access_tokens, current_token, smtp_account
+    from supportd.service import clock
     from supportd.smtp import SmtpSession
 
     what = f"outgoing mail of {desk.name}"
     with _reported(what) as problems:
-        session = SmtpSession(smtp_account(config, desk, access_tokens(config, desk)))
+        session = SmtpSession(smtp_account(config, desk, current_token(access_tokens(config, desk), clock)))
         try:
             words = f"{desk.mailbox.smtp.host} accepts us"
             if send_test:

@@ -1,0 +1,140 @@
+"""Everything that serves one mailbox, wired together: what captures, decides, reminds and sends for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from supportd.accounts import access_tokens, current_token, imap_account, smtp_account
+from supportd.capture import FirstStart, Folders, Inbox
+from supportd.compose import Composer
+from supportd.config import Config, Desk
+from supportd.core.model import Address, Mail, Unparseable
+from supportd.core.tokens import Keys
+from supportd.db import ledger
+from supportd.db.engine import Database
+from supportd.decide import Decider
+from supportd.imap import ImapSession
+from supportd.lease import Lease
+from supportd.outbox import BreakerLimits, Outbox
+from supportd.remind import Reminder
+from supportd.sent import Sent
+from supportd.smtp import SmtpSession
+
+# The Sent folder is looked at this often; a response counts at its INTERNALDATE, so nothing is lost by waiting.
+_SENT_EVERY = timedelta(minutes=1)
+
+
+class Station:
+    """Everything that serves one mailbox, wired together."""
+
+    def __init__(
+        self,
+        config: Config,
+        desk: Desk,
+        database: Database,
+        keys: Keys,
+        *,
+        clock: Callable[[], datetime],
+        read_header: Callable[[bytes, int], Mail | Unparseable],
+        import_since: datetime | None,
+    ) -> None:
+        """Wire the rooms for *desk*.
+
+        Raises:
+            UserError: a secret cannot be found, or a library for the sign-in is not installed.
+            Unavailable: the database cannot be reached.
+        """
+        self.desk = desk
+        self._config = config
+        self._database = database
+        self._clock = clock
+        with database.write() as connection:
+            self.mailbox_id = ledger.ensure_mailbox(connection, desk.name)
+        self.lease = Lease(database, self.mailbox_id)
+        composer = Composer(
+            hours=desk.hours,
+            policy=desk.policy,
+            support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
+            school=desk.school,
+            staff_domains=tuple(desk.staff_domains),
+            templates=desk.templates,
+        )
+        self.decider = Decider(database, desk, composer, keys, self.mailbox_id, self.lease)
+        self.reminder = Reminder(database, desk, composer, keys, self.mailbox_id)
+        self.outbox = Outbox(
+            database,
+            mailbox_id=self.mailbox_id,
+            connect=self._connect_smtp,
+            clock=clock,
+            per_minute=desk.mailbox.smtp.per_minute,
+            doubt_wait=timedelta(seconds=config.doubt_wait_seconds),
+            breaker=BreakerLimits(
+                automatic=desk.limits.breaker_10_minutes, everything=desk.limits.breaker_hard_10_minutes
+            ),
+        )
+        self._first_start = FirstStart(
+            answers_within=timedelta(minutes=config.first_start_answers_minutes), import_since=import_since
+        )
+        self._token = current_token(access_tokens(config, desk), clock)
+        self._session: ImapSession | None = None
+        self.sent = Sent(database, desk, composer, keys, self.mailbox_id, read_header)
+        self._sent_at: datetime | None = None
+
+    def look_into_sent(self, inbox: Inbox, now: datetime) -> None:
+        """Look for answers past us, once a minute: the folder has no IDLE of its own.
+
+        Raises:
+            Unavailable: the connection is unusable.
+        """
+        if self._session is None or (self._sent_at is not None and now - self._sent_at < _SENT_EVERY):
+            return
+        self._sent_at = now
+        self.sent.look(self._session, now)
+        inbox.open(now)
+
+    def open_inbox(self) -> Inbox:
+        """Connect to the mailbox and select the watched folder.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            Refused: it does not accept the sign-in.
+        """
+        session = ImapSession(imap_account(self._config, self.desk, self._token))
+        self._session = session
+        folders = self.desk.mailbox.folders
+        inbox = Inbox(
+            session,
+            self._database,
+            mailbox_id=self.mailbox_id,
+            folders=Folders(
+                inbox=folders.inbox,
+                processed=folders.processed,
+                screened=folders.screened,
+                quarantine=folders.quarantine,
+            ),
+            first_start=self._first_start,
+            message_limit_bytes=self.desk.limits.message_megabytes * 1_000_000,
+            lease=self.lease,
+        )
+        inbox.open(self._clock())
+        return inbox
+
+    def close_inbox(self) -> None:
+        """Sign out of the mailbox; never raises."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def interrupt(self) -> None:
+        """End what the capturing thread waits for, so that it sees that the service is stopping."""
+        session = self._session
+        if session is not None:
+            session.interrupt()
+
+    def can_idle(self) -> bool:
+        """Return whether the server tells of new mail by itself."""
+        return self._config.idle and self._session is not None and self._session.can_idle
+
+    def _connect_smtp(self) -> SmtpSession:
+        return SmtpSession(smtp_account(self._config, self.desk, self._token))
