@@ -3,7 +3,7 @@
 The house, from the door to the cellar; arrows of import point down only (tests/test_architecture.py keeps it):
 
 * ``cli``        what people type: run, once, ticket, check, sla, severity, calendar, templates ...
-* ``service``    the composition root: wires everything, runs the threads, reads the clock, feeds the watchdog
+* ``service``    the composition root: runs the threads, reads the clock, feeds the watchdog
 * ``capture``    mailbox -> ledger, before anything else is done with a message; files decided mail afterwards
 * ``decide``     one captured mail -> one decision -> one transaction; read it first, it is the table of contents
 * ``remind``     deadlines -> letters: reminders, digest, weekly report
