@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -55,27 +55,64 @@ def classify(ctx: click.Context, jsonl: bool) -> None:
 
 
 @severity.command("lint")
-@click.argument("mails", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.argument("mails", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
 @click.pass_context
-def lint_keywords(ctx: click.Context, mails: Path | None) -> None:
-    """Name keywords that contradict each other, rows that never decide and, with a file of MAILS (JSON lines as for
+def lint_keywords(ctx: click.Context, mails: tuple[Path, ...]) -> None:
+    """Name keywords that contradict each other, rows that never decide and, with files of MAILS (JSON lines as for
     classify), keywords that none of them contains."""
     from supportd.core.rehearsal import lint
 
-    past: Iterator[Past] = iter(())
-    if mails is not None:
-        past = _labelled(mails)
-    problems = lint(_keywords(ctx), past)
+    problems = lint(_keywords(ctx), _labelled(mails))
     for problem in problems:
         click.echo(problem)
     ctx.exit(3 if problems else 0)
 
 
+@severity.command("fit")
+@click.argument("mails", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where the weights go.")
+@click.pass_context
+def fit_weights(ctx: click.Context, mails: tuple[Path, ...], out: Path | None) -> None:
+    """Fit the weights of the facets on MAILS (JSON lines as for classify, each with its "severity"), and say how such
+    weights fare on mail that they were not fitted on."""
+    from dataclasses import replace
+
+    from supportd.core.rehearsal import confusion_lines, cross_validated, fitted, rehearsal_of
+
+    keywords = replace(_keywords(ctx), weights={})
+    past = list(_labelled(mails))
+    with click.progressbar(length=len(past), label="cross-validating", file=sys.stderr) as bar:
+        judged = []
+        for pair in cross_validated(past, keywords):
+            judged.append((pair[0].truth, pair[1]))
+            bar.update(1)
+    for line in confusion_lines(rehearsal_of(judged)):
+        click.echo(line)
+    if out is not None:
+        _write_weights(out, fitted(past, keywords), len(past))
+        click.echo(f"{out}: written; read it, and name it in the configuration as keywords: {{weights: {out.name}}}")
+
+
+def _write_weights(path: Path, weights: Mapping[str, Sequence[float]], mails: int) -> None:
+    """Write a weights file: a line each facet, the points it gives to levels 1 to 6."""
+    lines = [
+        f"# Fitted by `supportd severity fit` on {mails} labelled mails: what each facet, and each row of the table,",
+        "# speaks for (+) and against (-), in points for levels 1 to 6.  The level with the most points is the mail's.",
+        "weights:",
+    ]
+    width = max(len(facet) for facet in weights) + 3
+    for facet, points in weights.items():
+        quoted = '"' + facet + '":'
+        lines.append(f"  {quoted:<{width}} [{', '.join(f'{value:5.2f}' for value in points)}]")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _keywords(ctx: click.Context) -> Keywords:
     from supportd.config.keywords import KeywordsSection
 
-    section: KeywordsSection = ctx.obj.config().keywords
-    return section.compiled()
+    config = ctx.obj.config()
+    section: KeywordsSection = config.keywords
+    return section.compiled({level.level: level.name for level in config.severities})
 
 
 def _mails(lines: TextIO, name: str) -> Iterator[dict[str, Any]]:
@@ -101,19 +138,24 @@ def _mails(lines: TextIO, name: str) -> Iterator[dict[str, Any]]:
         yield mail
 
 
-def _labelled(path: Path) -> Iterator[Past]:
-    from supportd.core.model import DEFAULT_LEVEL
+def _labelled(paths: Iterable[Path]) -> Iterator[Past]:
+    """Yield the labelled mails of the files; a mail without "severity" counts as the default."""
+    from supportd.core.model import DEFAULT_LEVEL, LEVELS
     from supportd.core.rehearsal import Past
 
-    with path.open(encoding="utf-8") as lines:
-        for mail in _mails(lines, str(path)):
-            yield Past(
-                reference=str(mail["id"]),
-                subject=mail["subject"],
-                new_text=_new_text(mail["body"], mail["subject"]),
-                sender_address=mail["from"],
-                was=mail.get("severity", DEFAULT_LEVEL),
-            )
+    for path in paths:
+        with path.open(encoding="utf-8") as lines:
+            for mail in _mails(lines, str(path)):
+                level = mail.get("severity", DEFAULT_LEVEL)
+                if level not in LEVELS:
+                    raise UserError(f'{path}: mail {mail["id"]}: "severity" is none of 1 to 6')
+                yield Past(
+                    reference=str(mail["id"]),
+                    subject=mail["subject"],
+                    new_text=_new_text(mail["body"], mail["subject"]),
+                    sender_address=mail["from"],
+                    was=level,
+                )
 
 
 def _new_text(body: str, subject: str) -> str:

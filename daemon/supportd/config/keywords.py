@@ -34,13 +34,15 @@ class RowSection(Section):
 
     name: str = Field(min_length=1)
     level: int = Field(ge=1, le=6)
+    sure: bool = False
     needs: tuple[str, ...] = Field(alias="if", min_length=1)
     unless: tuple[str, ...] = ()
 
     def row(self) -> Row:
         """Return the row as the core knows it."""
         unless = tuple(facet for cell in self.unless for facet in _choices(cell))
-        return Row(name=self.name, level=self.level, needs=tuple(_choices(cell) for cell in self.needs), unless=unless)
+        needs = tuple(_choices(cell) for cell in self.needs)
+        return Row(name=self.name, level=self.level, needs=needs, unless=unless, sure=self.sure)
 
 
 class WeightList(Section):

@@ -24,17 +24,21 @@ from supportd.core.words import Hit, Index, Phrase, Words, number_of, slots_of
 DEFAULT_ROW = "default"
 # What the rating names as its row where the weights outweigh the table.
 WEIGHED_ROW = "weighed"
-# So many ways to another level are told of each.
-MOVES_TOLD = 4
+# What takes more changes than these is another mail.
+MOST_CHANGES = 4
 # More facets than these are no explanation.
 EVIDENCE_FACETS = 6
 # A call for help fits in this many times over; what is longer is a log that somebody pasted in.
 READ_CHARACTERS = 20_000
+# The longest line that RFC 5322 2.1.1 allows.
+READ_SUBJECT_CHARACTERS = 998
 # "The internet in the small building by the gate is down": a state further off than this speaks of something else.
 STATE_REACH = 11
 # A contrast ("but", "while") and a comma make the distance longer, in words.
 BREAK_COST, COMMA_COST = 7, 1
 NEGATION_REACH = 3
+# "Not quite the whole school" denies the scope, "won't load for most of us" and "not working for all" do not.
+SCOPE_NEGATION_REACH = 2
 # "I don't think the server is really down": a verb of thinking carries its negation to the end of the clause.
 OPINION_REACH = 9
 # So many places in one sentence are the sender's way to say "everywhere": "Y2, Y5 and the office".
@@ -47,6 +51,7 @@ MACHINE_LINES = 3
 _MACHINE_LINE = re.compile(r"^[ \t]*[A-Za-z][A-Za-z0-9 /_-]{1,30}[:=][ \t]*\S", re.MULTILINE)
 # "I don't think".
 _OPINIONS = frozenset(("think", "believ", "suppos", "expect", "imagin"))
+_DENIALS = frozenset(("not", "isn't", "isnt", "wasn't", "wasnt", "aren't", "arent", "never", "nor"))
 _NEGATORS = frozenset((
     "not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "without", "cannot", "hardly", "barely",
     "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "cant", "couldnt", "wont", "wouldnt", "havent",
@@ -65,17 +70,24 @@ _PLACES = frozenset((
     "office", "hall", "nursery", "reception", "library", "staffroom", "kitchen", "suite", "infants", "juniors",
     "gym", "studio", "church", "corridor",
 ))
+_OPPOSITES = {"state:down": "state:ok", "state:off": "state:ok", "state:slow": "state:ok", "state:ok": "state:down"}
+# The dimensions that say something by themselves; the others (who speaks, greetings, times) only lean.
+_TELLING = frozenset(("lost", "works", "slow", "scope", "state", "kind", "harm", "data", "alarm", "fault"))
 _TIES = {"state:down": "lost", "state:off": "lost", "state:ok": "works", "state:slow": "slow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table: all of *needs* (each a choice of facets) and none of *unless* give *level*."""
+    """One row of the table: all of *needs* (each a choice of facets) and none of *unless* give *level*.
+
+    A *sure* row decides by itself; another one may be outweighed.
+    """
 
     name: str
     level: int
     needs: tuple[tuple[str, ...], ...]
     unless: tuple[str, ...] = ()
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +98,9 @@ class Keywords:
     rows: tuple[Row, ...]
     machines: frozenset[str]
     team: frozenset[str]
+    services: tuple[str, ...]
     vital: frozenset[str]
+    personal: frozenset[str]
     weights: Mapping[str, tuple[float, ...]] = field(repr=False)
     index: Index = field(repr=False)
 
@@ -111,6 +125,7 @@ def compile_keywords(
     machines: Collection[str] = (),
     team: Collection[str] = (),
     vital: Collection[str] = (),
+    personal: Collection[str] = (),
     weights: Mapping[str, Sequence[float]] | None = None,
 ) -> Keywords:
     """Return the compiled form of a keyword list (facet -> keywords) and its table.
@@ -142,7 +157,9 @@ def compile_keywords(
         rows=rows,
         machines=frozenset(word.lower() for word in machines),
         team=frozenset(word.lower() for word in team),
+        services=tuple(facet.removeprefix("service:") for facet in facets if facet.startswith("service:")),
         vital=frozenset(vital),
+        personal=frozenset(personal),
         weights={facet: tuple(points) for facet, points in (weights or {}).items()},
         index=Index(phrases, fillers),
     )
@@ -168,11 +185,12 @@ class Decision:
 
 
 def decide(facets: Collection[str], keywords: Keywords) -> Decision:
-    """Return the decision on *facets*: that of the first fitting row, unless the weights know the row and outweigh it."""
+    """Return the decision on *facets*: that of the first fitting row, unless the weights know the row and outweigh it.
+    """
     row = next((row for row in keywords.rows if _fits(row, facets)), None)
     level = row.level if row else DEFAULT_LEVEL
     told = keywords.weights.get(row_facet(row))
-    if told is None:
+    if told is None or (row and row.sure):
         return Decision(level=level, row=row)
     points = list(told)
     for facet in facets:
@@ -204,14 +222,19 @@ def _rating(reading: Reading, keywords: Keywords) -> Rating:
     seen: dict[tuple[int, int, str], Evidence] = {}
     for hit in sorted(chosen, key=lambda hit: (hit.start, hit.end, hit.facet)):
         seen.setdefault((hit.start, hit.end, hit.facet), _evidence(hit, reading.words))
-    ties = [facet for facet in (*facets, *reading.facets) if facet.startswith(("lost:", "slow:")) and facet != "lost:several"]
     return Rating(
         level=decision.level,
         name=keywords.names.get(decision.level, str(decision.level)),
         evidence=tuple(seen.values()),
         row=row.name if row and row.level == decision.level else WEIGHED_ROW if decision.points else DEFAULT_ROW,
-        service=ties[0].partition(":")[2] if ties else "",
+        service=_service(reading.facets, keywords),
     )
+
+
+def _service(facets: Collection[str], keywords: Keywords) -> str:
+    """Return the service that is lost or slow, the first in the order of the list; personal things are none."""
+    impaired = (name for name in keywords.services if f"lost:{name}" in facets or f"slow:{name}" in facets)
+    return next((name for name in impaired if name not in keywords.personal), "")
 
 
 def _weightiest(facets: Collection[str], level: int, keywords: Keywords) -> list[str]:
@@ -233,7 +256,7 @@ def read(
     subject: str, new_text: str, sender_address: str, keywords: Keywords, *, automatic: bool = False
 ) -> Reading:
     """Return all that is found in a mail: hits in force, hits taken back with the reason, and the facets they make."""
-    words = Words(subject, new_text[:READ_CHARACTERS])
+    words = Words(subject[:READ_SUBJECT_CHARACTERS], new_text[:READ_CHARACTERS])
     found = _without_contained(keywords.index.find(words))
     hits, withdrawn = _settle(words, found)
     facets: dict[str, list[Hit]] = {}
@@ -275,7 +298,7 @@ def _settle(words: Words, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], tuple[t
     for hit in hits:
         dimension, _, value = hit.facet.partition(":")
         sentence = words.sentences[hit.start]
-        if dimension in ("state", "scope", "harm") and value not in ("hypothetical", "planned"):
+        if dimension in ("state", "scope", "harm", "alarm") and value not in ("hypothetical", "planned"):
             if sentence in supposed:
                 withdrawn.append((hit, "only supposed"))
                 continue
@@ -283,7 +306,7 @@ def _settle(words: Words, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], tuple[t
                 withdrawn.append((hit, "only planned"))
                 continue
             if _negated(words, hit):
-                opposite = {"state:down": "state:ok", "state:off": "state:ok", "state:ok": "state:down", "state:slow": "state:ok"}.get(hit.facet)
+                opposite = _OPPOSITES.get(hit.facet)
                 if opposite is None:
                     withdrawn.append((hit, "denied"))
                     continue
@@ -325,6 +348,7 @@ def _is_negator(word: str) -> bool:
 def _negated(words: Words, hit: Hit) -> bool:
     """Return whether a negation before the hit, in its clause, speaks of it; a keyword's own does not count."""
     at = hit.start
+    is_scope = hit.facet.startswith("scope:")
     for position in range(at - 1, max(at - OPINION_REACH, 0) - 1, -1):
         if (
             words.sentences[position] != words.sentences[at]
@@ -335,15 +359,17 @@ def _negated(words: Words, hit: Hit) -> bool:
         word = words.words[position]
         if not _is_negator(word):
             continue
+        if is_scope and word not in _DENIALS and words.stems[position + 1] not in _OPINIONS:
+            continue
         after = words.words[position + 1]
         if after in ("just", "only", "sure", "merely", "simply", "longer"):
             if after == "longer" and at - position <= NEGATION_REACH:
                 return True
             continue
-        reach = NEGATION_REACH
+        reach = SCOPE_NEGATION_REACH if is_scope else NEGATION_REACH
         if words.stems[position + 1] in _OPINIONS:
             reach = OPINION_REACH
-        elif word in ("none", "nobody", "nothing", "neither", "never"):
+        elif not is_scope and word in ("none", "nobody", "nothing", "neither", "never"):
             reach = 2 * NEGATION_REACH
         if at - position <= reach:
             return True
@@ -430,7 +456,9 @@ def _counted(words: Words) -> Iterable[Hit]:
 
 def _is_machine(part: str, machines: Collection[str]) -> bool:
     """Return whether a *part* of an address is a machine's word, or begins or ends with a long one ("hypervwatch")."""
-    return part in machines or any(len(word) > 4 and (part.startswith(word) or part.endswith(word)) for word in machines)
+    if part in machines:
+        return True
+    return any(len(word) > 4 and (part.startswith(word) or part.endswith(word)) for word in machines)
 
 
 def _reads_like_a_machine(words: Words) -> bool:
@@ -496,7 +524,7 @@ def explain(
     if reading.withdrawn:
         lines.append("taken back:")
         for hit, reason in reading.withdrawn:
-            lines.append(f"  {hit.facet:<{width}}  {_shown(_evidence(hit, reading.words))}: {reason}")
+            lines.append(f"  {hit.facet}  {_shown(_evidence(hit, reading.words))}: {reason}")
     lines.extend(_what_would_move(reading, decision, keywords))
     return tuple(lines)
 
@@ -508,31 +536,50 @@ def _shown(evidence: Evidence) -> str:
 def _row_told(row: Row | None, keywords: Keywords) -> str:
     if row is None:
         return "no row fits, which means the default"
-    needs = " and ".join(" or ".join(need) for need in row.needs)
-    unless = f", unless {' or '.join(row.unless)}" if row.unless else ""
+    needs = " and ".join("/".join(need) for need in row.needs)
+    unless = f", unless {'/'.join(row.unless)}" if row.unless else ""
     return f'row {keywords.rows.index(row) + 1}, "{row.name}", means level {row.level} ({needs}{unless})'
 
 
 def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -> list[str]:
-    """Return a line each for higher and lower: the changes of one facet that lead to the nearest such level.
+    """Return a line each for higher and lower: the fewest changes of facets that lead to the nearest such level.
 
-    Every known facet is tried, added or taken away, and the whole decision taken again: what is told is what happens.
+    Facets are added and taken away and the whole decision taken again: what is told is what happens.
     """
-    found = set(reading.facets)
-    known = {phrase.facet for phrase in keywords.index.phrases}.union(*(need for row in keywords.rows for need in row.needs))
-    reached: dict[int, list[str]] = {}
-    for facet in sorted(known | found):
-        changed = found ^ {facet}
-        level = decide(changed, keywords).level
-        if level != decision.level:
-            reached.setdefault(level, []).append(f"{'without' if facet in found else 'with'} {facet}")
     lines = []
     for word, levels in (("higher", range(decision.level - 1, 0, -1)), ("lower", range(decision.level + 1, 7))):
-        level = next((level for level in levels if level in reached), 0)
-        if level:
-            lines.append(f"{word}: level {level} {' or '.join(reached[level][:MOVES_TOLD])}")
-        elif levels:
-            lines.append(f"{word}: no single facet more or less would do it")
-        else:
+        changes: list[str] = []
+        for level in levels:
+            changes = _changes_to(level, reading, keywords)
+            if changes:
+                lines.append(f"{word}: level {level} {' and '.join(changes)}")
+                break
+        if not levels:
             lines.append(f"{word}: there is no such level")
+        elif not changes:
+            lines.append(f"{word}: not by {MOST_CHANGES} facets more or less")
     return lines
+
+
+def _changes_to(level: int, reading: Reading, keywords: Keywords) -> list[str]:
+    """Return the changes, the most telling first, after which the decision is *level*; none if it takes too many."""
+    rows = (facet for row in keywords.rows for need in row.needs for facet in need)
+    known = {*(phrase.facet for phrase in keywords.index.phrases), *rows, *reading.facets}
+    movable = sorted(facet for facet in known if facet.partition(":")[0] in _TELLING)
+    facets = set(reading.facets)
+    changes: list[str] = []
+    while len(changes) < MOST_CHANGES:
+        best = max(movable, key=lambda facet: _lead(level, decide(facets ^ {facet}, keywords)))
+        changes.append(f"{'without' if best in facets else 'with'} {best}")
+        facets ^= {best}
+        movable.remove(best)
+        if decide(facets, keywords).level == level:
+            return changes
+    return []
+
+
+def _lead(level: int, decision: Decision) -> float:
+    """Return by how much *level* leads the others, negative where it trails."""
+    if not decision.points:
+        return float(decision.level == level)
+    return decision.points[level - 1] - max(points for at, points in enumerate(decision.points, 1) if at != level)

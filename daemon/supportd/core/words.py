@@ -259,8 +259,8 @@ class Index:
         for position in range(at + 1, min(at + 2 + reach, len(stems))):
             if sentences[position] != sentences[at] or not (is_near or entry.after_gap):
                 return
-            keys = (stems[position], "=" + words.words[position]) if words.words[position] in self._exact else (stems[position],)
-            for key in keys:
+            word = words.words[position]
+            for key in (stems[position], "=" + word) if word in self._exact else (stems[position],):
                 for phrase in entry.at_once.get(key, ()) if is_near else ():
                     self._finish(phrase, 2, at, position, words, hits, found)
                 for phrase in entry.after_gap.get(key, ()):
