@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,7 +49,9 @@ def classify(ctx: click.Context, jsonl: bool) -> None:
     from supportd.core.severity import rate
 
     keywords = _keywords(ctx)
-    for mail in _mails(sys.stdin, "standard input"):
+    # JSON is UTF-8 (RFC 8259 8.1), whatever the locale says.
+    lines = (line.decode("utf-8", "replace") for line in sys.stdin.buffer)
+    for mail in _mails(lines, "standard input"):
         rating = rate(mail["subject"], _new_text(mail["body"], mail["subject"]), mail["from"], keywords)
         click.echo(json.dumps({"id": mail["id"], **_answer(rating)}, ensure_ascii=False))
 
@@ -115,7 +117,7 @@ def _keywords(ctx: click.Context) -> Keywords:
     return section.compiled({level.level: level.name for level in config.severities})
 
 
-def _mails(lines: TextIO, name: str) -> Iterator[dict[str, Any]]:
+def _mails(lines: Iterable[str], name: str) -> Iterator[dict[str, Any]]:
     """Yield the mail of each line; empty lines are passed over.
 
     Raises:
