@@ -1,4 +1,4 @@
-"""The outcomes in the database -> the weekly report, as a letter, a page, a table or lines for scripts."""
+"""The outcomes in the database -> how well the promises of a period were kept."""
 
 from __future__ import annotations
 
@@ -6,45 +6,55 @@ from datetime import date, datetime, time, timedelta
 
 from supportd.compose import Miss, Report, ReportRow
 from supportd.config import Desk
-from supportd.core import attainment
-from supportd.core.attainment import Attainment, Outcome
-from supportd.core.sla import Kind
+from supportd.core import attainment, sla
+from supportd.core.attainment import NAMED_MISSES, Attainment, Received
 from supportd.db import tickets
 from supportd.db.engine import Connection
 
-# More misses than this are a table of their own, not a letter.
-_SHOWN_MISSES = 20
+
+def last_week(desk: Desk, now: datetime) -> tuple[date, date]:
+    """Return the first and the last date of the week before that of *now*, Monday to Sunday."""
+    today = desk.hours.local(now).date()
+    monday = today - timedelta(days=today.weekday() + 7)
+    return monday, monday + timedelta(days=6)
 
 
 def figures(connection: Connection, desk: Desk, mailbox_id: int, first: date, last: date, now: datetime) -> Attainment:
-    """Return the attainment of tickets received from *first* to *last*, local dates, both included."""
+    """Return the attainment of tickets received from *first* to *last*, local dates, both included.
+
+    What has stopped is on record; what still runs or waits is counted from its events, as it stands at *now*.
+    """
     zone = desk.hours.zone
     since = datetime.combine(first, time(), zone)
     until = datetime.combine(last + timedelta(days=1), time(), zone)
-    received = [
-        (one.level, not desk.hours.is_open(one.received_at))
-        for one in tickets.received_between(connection, mailbox_id, since, until)
-    ]
-    outcomes = [
-        _outcome(row, desk, now) for row in tickets.clocks_between(connection, mailbox_id, since, until)
-    ]
-    return attainment.attainment(outcomes, received, desk.level_names, first=first, last=last)
+    period = (connection, mailbox_id, since, until)
+    running = (
+        (ticket_id, clock)
+        for ticket_id, past in tickets.histories_between(*period)
+        for clock in sla.clocks(past, desk.policy, desk.hours, now).all
+        if clock.met_at is None
+    )
+    return attainment.attainment(
+        tickets.stopped_between(*period),
+        running,
+        tickets.worst_between(*period, limit=NAMED_MISSES),
+        _received(*period, desk=desk),
+        desk.level_names,
+        first=first,
+        last=last,
+    )
 
 
 def of_last_week(connection: Connection, desk: Desk, mailbox_id: int, now: datetime) -> Report:
-    """Return the report of the week before that of *now*, Monday to Sunday, for the week's first digest."""
-    today = desk.hours.local(now).date()
-    monday = today - timedelta(days=today.weekday() + 7)
-    found = figures(connection, desk, mailbox_id, monday, monday + timedelta(days=6), now)
-    return as_letter(connection, desk, mailbox_id, found)
+    """Return the report of the week before that of *now*, for the week's first digest."""
+    first, last = last_week(desk, now)
+    return as_letter(connection, desk, mailbox_id, figures(connection, desk, mailbox_id, first, last, now))
 
 
 def as_letter(connection: Connection, desk: Desk, mailbox_id: int, found: Attainment) -> Report:
-    """Return *found* as the letter shows it."""
-    shown = found.misses[:_SHOWN_MISSES]
-    by_id = {
-        one.id: one for one in tickets.by_ids(connection, [miss.ticket_id for miss in shown], desk.level_names)
-    }
+    """Return *found* as letters and pages show it."""
+    ids = list({miss.ticket_id for miss in found.misses})
+    by_id = {one.id: one for one in tickets.by_ids(connection, ids, desk.level_names)}
     return Report(
         first=found.first,
         last=found.last,
@@ -60,30 +70,17 @@ def as_letter(connection: Connection, desk: Desk, mailbox_id: int, found: Attain
             )
             for level in found.levels
         ),
-        misses=tuple(
-            Miss(ticket=by_id[miss.ticket_id], clock=str(miss.kind), late=miss.late or timedelta()) for miss in shown
-        ),
-        open_tickets=len(tickets.live(connection, mailbox_id, desk.level_names)),
+        misses=tuple(Miss(ticket=by_id[miss.ticket_id], clock=str(miss.kind), late=miss.late) for miss in found.misses),
+        open_tickets=tickets.count_live(connection, mailbox_id),
     )
 
 
-def _outcome(row: tickets.ClockRow, desk: Desk, now: datetime) -> Outcome:
-    late = row.late
-    is_missed = row.is_missed
-    if row.met_at is None and row.due is not None and not row.is_waiting:
-        # It still runs: how late it is, is a matter of now.
-        late = desk.hours.elapsed(row.due, now) if row.due < now else None
-        is_missed = row.due < now
-    return Outcome(
-        ticket_id=row.ticket_id,
-        reference=row.reference,
-        kind=Kind(row.kind),
-        level=row.level,
-        received_at=row.received_at,
-        due=row.due,
-        met_at=row.met_at,
-        late=late,
-        paused=row.paused,
-        is_missed=is_missed,
-        is_out_of_hours=not desk.hours.is_open(row.received_at),
-    )
+def _received(
+    connection: Connection, mailbox_id: int, since: datetime, until: datetime, *, desk: Desk
+) -> dict[int, Received]:
+    counts: dict[int, list[int]] = {}
+    for level, received_at in tickets.received_between(connection, mailbox_id, since, until):
+        counted = counts.setdefault(level, [0, 0])
+        counted[0] += 1
+        counted[1] += not desk.hours.is_open(received_at)
+    return {level: Received(tickets=every, out_of_hours=closed) for level, (every, closed) in counts.items()}

@@ -376,7 +376,8 @@ def join(post: Post, ticket: Ticket, actor: Actor, reference: str) -> None:
 
 def clocks(post: Post, ticket: Ticket) -> sla.Clocks:
     """Return both clocks of the ticket, counted from its events."""
-    return sla.clocks(_history(post, ticket), post.desk.policy, post.desk.hours, post.now)
+    past = tickets.history_of(ticket.received_at, ticket.level, tickets.events(post.connection, ticket.id))
+    return sla.clocks(past, post.desk.policy, post.desk.hours, post.now)
 
 
 def recount(post: Post, ticket_id: int) -> None:
@@ -486,12 +487,6 @@ def actor_of(post: Post, address: Address, way: str = "mail") -> Actor:
     """Return *address* as an actor, under the name that the configuration gives a technician."""
     known = {technician.address: technician.name for technician in post.desk.technicians}
     return Actor(address=address.address, name=known.get(address.address, address.name), way=way)
-
-
-def _history(post: Post, ticket: Ticket) -> sla.History:
-    events = tickets.events(post.connection, ticket.id)
-    rated = next((one for one in events if one.kind is EventKind.RATED), None)
-    return sla.history(ticket.received_at, int(rated.detail("level")) if rated else ticket.level, events)
 
 
 def _readers(ticket: Ticket, actor: Actor) -> tuple[str, ...]:

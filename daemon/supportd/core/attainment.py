@@ -1,34 +1,54 @@
 """How the promises were kept: outcomes of clocks -> figures a level at a time, nothing hidden in an average.
 
-An outcome counts in the period in which its ticket was received.  A clock that still runs and is late counts as missed;
-one that still runs and is not late yet counts as neither.
+1. An outcome counts in the period in which its ticket was received, at the level by which its clock was counted.
+2. A clock that still runs and is late counts as missed; one that is not late yet counts as neither met nor missed.
+3. Time paused stands apart, and so do the tickets that arrived out of hours.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
-from supportd.core.sla import Kind
+from supportd.core.sla import Clock, Kind
+
+# The worst misses are named one by one; behind so many of them the figures say more.
+NAMED_MISSES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One clock of one ticket as it ended, or as it stands: *late* is service time past *due*, negative when early."""
+    """One missed clock of one ticket: *late* is the service time past its deadline, until it stopped or until now."""
 
     ticket_id: int
-    reference: str
     kind: Kind
     level: int
-    received_at: datetime
-    due: datetime | None
-    met_at: datetime | None
-    late: timedelta | None
+    late: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """The clocks of one kind and level that have stopped: how many in time, and how late each of the others.
+
+    *late_seconds* is service time past the deadline, one entry a missed clock, in any order.
+    """
+
+    kind: Kind
+    level: int
+    met: int
+    late_seconds: Sequence[int]
     paused: timedelta
-    is_missed: bool
-    is_out_of_hours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """How many tickets of one level were received, and how many of them while the service was closed."""
+
+    tickets: int = 0
+    out_of_hours: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +61,10 @@ class Target:
     median_late: timedelta | None = None
     ninetieth_late: timedelta | None = None
 
-    @property
-    def share_met(self) -> float | None:
-        """Return the share of decided outcomes that were met, between 0 and 1; None when none is decided."""
-        decided = self.met + self.missed
-        return self.met / decided if decided else None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelFigures:
-    """One level: its tickets, those that arrived out of hours among them, and both targets."""
+    """One level: its tickets, those that arrived out of hours among them, both targets, and the time paused."""
 
     level: int
     name: str
@@ -63,7 +77,7 @@ class LevelFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attainment:
-    """The figures between two local dates, both included; *misses* are the outcomes that were missed, worst first."""
+    """The figures between two local dates, both included; *misses* are the worst of what was missed, worst first."""
 
     first: date
     last: date
@@ -77,50 +91,72 @@ class Attainment:
 
 
 def attainment(
-    outcomes: Iterable[Outcome],
-    received: Sequence[tuple[int, bool]],
-    names: dict[int, str],
+    stopped: Iterable[Stopped],
+    running: Iterable[tuple[int, Clock]],
+    worst: Iterable[Outcome],
+    received: Mapping[int, Received],
+    names: Mapping[int, str],
     *,
     first: date,
     last: date,
 ) -> Attainment:
-    """Return the figures of *outcomes*; *received* are (level, out of hours) of every ticket of the period."""
-    by_target: dict[tuple[int, Kind], list[Outcome]] = {}
-    for outcome in outcomes:
-        by_target.setdefault((outcome.level, outcome.kind), []).append(outcome)
+    """Return the figures of a period.
+
+    *running* are (ticket id, clock) of what still runs or waits, as it stands now; *worst* are the worst misses among
+    the stopped clocks, at least NAMED_MISSES where there are so many.
+    """
+    ended = {(one.level, one.kind): one for one in stopped}
+    alive: dict[tuple[int, Kind], list[Clock]] = {}
+    late: list[Outcome] = list(worst)
+    for ticket_id, clock in running:
+        alive.setdefault((clock.level, clock.kind), []).append(clock)
+        if clock.missed:
+            late.append(Outcome(ticket_id=ticket_id, kind=clock.kind, level=clock.level, late=_late(clock)))
     levels = []
     for level, name in names.items():
-        responses = by_target.get((level, Kind.RESPONSE), [])
-        resolutions = by_target.get((level, Kind.RESOLUTION), [])
+        targets = {kind: _target(ended.get((level, kind)), alive.get((level, kind), ())) for kind in Kind}
+        pauses = [one.paused for one in alive.get((level, Kind.RESOLUTION), ())]
+        if (level, Kind.RESOLUTION) in ended:
+            pauses.append(ended[level, Kind.RESOLUTION].paused)
+        counted = received.get(level, Received())
         levels.append(
             LevelFigures(
                 level=level,
                 name=name,
-                tickets=sum(1 for found, _ in received if found == level),
-                out_of_hours=sum(1 for found, closed in received if found == level and closed),
-                response=_target(responses),
-                resolution=_target(resolutions),
-                paused=sum((one.paused for one in resolutions), timedelta()),
+                tickets=counted.tickets,
+                out_of_hours=counted.out_of_hours,
+                response=targets[Kind.RESPONSE],
+                resolution=targets[Kind.RESOLUTION],
+                paused=sum(pauses, timedelta()),
             )
         )
-    missed = (one for group in by_target.values() for one in group if one.is_missed)
-    worst = sorted(missed, key=lambda one: (-(one.late or timedelta()), one.level, one.ticket_id))
-    return Attainment(first=first, last=last, levels=tuple(levels), misses=tuple(worst))
+    misses = heapq.nsmallest(NAMED_MISSES, late, key=lambda one: (-one.late, one.level, one.ticket_id, one.kind))
+    return Attainment(first=first, last=last, levels=tuple(levels), misses=tuple(misses))
 
 
-def _target(outcomes: Sequence[Outcome]) -> Target:
-    late = sorted(one.late for one in outcomes if one.is_missed and one.late is not None)
+def _late(clock: Clock) -> timedelta:
+    assert clock.margin is not None
+    return max(-clock.margin, timedelta())
+
+
+def _target(stopped: Stopped | None, running: Sequence[Clock]) -> Target:
+    late = sorted(
+        (
+            *(stopped.late_seconds if stopped else ()),
+            *(round(_late(one).total_seconds()) for one in running if one.missed),
+        )
+    )
     return Target(
-        met=sum(1 for one in outcomes if one.met_at is not None and not one.is_missed),
-        missed=sum(1 for one in outcomes if one.is_missed),
-        running=sum(1 for one in outcomes if one.met_at is None and not one.is_missed),
+        met=stopped.met if stopped else 0,
+        missed=len(late),
+        running=sum(1 for one in running if not one.missed),
         median_late=percentile(late, 50),
         ninetieth_late=percentile(late, 90),
     )
 
 
-def percentile(ordered: Sequence[timedelta], percent: int) -> timedelta | None:
-    """Return the nearest-rank percentile of *ordered* values: one of them, never a mean; None when there is none."""
-    if not ordered:
+def percentile(ordered_seconds: Sequence[int], percent: int) -> timedelta | None:
+    """Return the nearest-rank percentile of *ordered_seconds*: one of them, never a mean; None when there is none."""
+    if not ordered_seconds:
         return None
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    return timedelta(seconds=ordered_seconds[max(0, math.ceil(len(ordered_seconds) * percent / 100) - 1)])

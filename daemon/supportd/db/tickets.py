@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
+from supportd.core.attainment import Outcome, Stopped
 from supportd.core.model import (
     Address,
     Attachment,
@@ -21,7 +22,7 @@ from supportd.core.model import (
     Status,
     Ticket,
 )
-from supportd.core.sla import Clock
+from supportd.core.sla import Clock, History, Kind, history
 from supportd.db.schema import (
     attachment,
     blob,
@@ -305,23 +306,6 @@ def events(connection: Connection, ticket_id: int) -> list[Event]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockRow:
-    """One clock of one ticket, as its events said when the ticket was last counted."""
-
-    ticket_id: int
-    reference: str
-    kind: str
-    level: int
-    received_at: datetime
-    due: datetime | None
-    met_at: datetime | None
-    late: timedelta | None
-    paused: timedelta
-    is_missed: bool
-    is_waiting: bool
-
-
 def write_clocks(connection: Connection, ticket_id: int, clocks: Iterable[Clock]) -> None:
     """Replace the clocks of the ticket by *clocks*."""
     connection.execute(delete(clock).where(clock.c.ticket_id == ticket_id))
@@ -344,45 +328,104 @@ def write_clocks(connection: Connection, ticket_id: int, clocks: Iterable[Clock]
         connection.execute(insert(clock), rows)
 
 
-def clocks_between(connection: Connection, mailbox_id: int, since: datetime, until: datetime) -> Iterator[ClockRow]:
-    """Yield the clocks of tickets received in [*since*, *until*), but of spam and merged ones, by ticket."""
-    rows = connection.execute(
-        select(clock, ticket.c.reference, ticket.c.received_at)
-        .join_from(ticket, clock, clock.c.ticket_id == ticket.c.id)
-        .where(*_reported(mailbox_id, since, until))
-        .order_by(clock.c.ticket_id)
-    )
-    for row in rows:
-        yield ClockRow(
-            ticket_id=row.ticket_id,
-            reference=row.reference,
-            kind=row.kind,
-            level=row.level,
-            received_at=row.received_at,
-            due=row.due,
-            met_at=row.met_at,
-            late=None if row.late_seconds is None else timedelta(seconds=row.late_seconds),
-            paused=timedelta(seconds=row.paused_seconds),
-            is_missed=row.is_missed,
-            is_waiting=row.is_waiting,
+def stopped_between(connection: Connection, mailbox_id: int, since: datetime, until: datetime) -> list[Stopped]:
+    """Return the clocks that have stopped of tickets received in [*since*, *until*), summed by kind and level.
+
+    The database counts: of a hundred thousand clocks only the seconds of the missed ones come here.
+    """
+    conditions = (clock.c.met_at.is_not(None), *_reported(mailbox_id, since, until))
+    late: dict[tuple[str, int], list[int]] = {}
+    for kind, level, seconds in connection.execute(
+        select(clock.c.kind, clock.c.level, clock.c.late_seconds)
+        .join_from(clock, ticket, clock.c.ticket_id == ticket.c.id)
+        .where(*conditions, clock.c.is_missed)
+    ):
+        late.setdefault((kind, level), []).append(seconds)
+    sums = connection.execute(
+        select(
+            clock.c.kind,
+            clock.c.level,
+            func.count().filter(clock.c.is_missed.is_(False)).label("met"),
+            func.sum(clock.c.paused_seconds).label("paused"),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """That a ticket came in: its level now, and when."""
-
-    level: int
-    received_at: datetime
-
-
-def received_between(connection: Connection, mailbox_id: int, since: datetime, until: datetime) -> Iterator[Receipt]:
-    """Yield level and receipt of tickets received in [*since*, *until*), but of spam and merged ones."""
-    rows = connection.execute(
-        select(ticket.c.level, ticket.c.received_at).where(*_reported(mailbox_id, since, until))
+        .join_from(clock, ticket, clock.c.ticket_id == ticket.c.id)
+        .where(*conditions)
+        .group_by(clock.c.kind, clock.c.level)
     )
+    return [
+        Stopped(
+            kind=Kind(row.kind),
+            level=row.level,
+            met=row.met,
+            late_seconds=late.get((row.kind, row.level), ()),
+            paused=timedelta(seconds=int(row.paused)),
+        )
+        for row in sums
+    ]
+
+
+def worst_between(
+    connection: Connection, mailbox_id: int, since: datetime, until: datetime, *, limit: int
+) -> list[Outcome]:
+    """Return the *limit* worst misses among the clocks that have stopped, worst first."""
+    rows = connection.execute(
+        select(clock)
+        .join_from(clock, ticket, clock.c.ticket_id == ticket.c.id)
+        .where(clock.c.met_at.is_not(None), clock.c.is_missed, *_reported(mailbox_id, since, until))
+        .order_by(clock.c.late_seconds.desc(), clock.c.level, clock.c.ticket_id, clock.c.kind)
+        .limit(limit)
+    )
+    return [
+        Outcome(
+            ticket_id=row.ticket_id,
+            kind=Kind(row.kind),
+            level=row.level,
+            late=timedelta(seconds=row.late_seconds),
+        )
+        for row in rows
+    ]
+
+
+def histories_between(
+    connection: Connection, mailbox_id: int, since: datetime, until: datetime
+) -> Iterator[tuple[int, History]]:
+    """Yield (id, history) of the tickets received in [*since*, *until*) with a clock that still runs or waits."""
+    rows = connection.execute(
+        select(ticket.c.id, ticket.c.received_at, ticket.c.level)
+        .distinct()
+        .join_from(ticket, clock, clock.c.ticket_id == ticket.c.id)
+        .where(clock.c.met_at.is_(None), *_reported(mailbox_id, since, until))
+        .order_by(ticket.c.id)
+    ).all()
+    for start in range(0, len(rows), 500):
+        chunk = rows[start : start + 500]
+        told: dict[int, list[Event]] = {row.id: [] for row in chunk}
+        found = connection.execute(
+            select(event.c.ticket_id, event.c.kind, event.c.at, event.c.details)
+            .where(event.c.ticket_id.in_(list(told)))
+            .order_by(event.c.id)
+        )
+        for one in found:
+            told[one.ticket_id].append(
+                Event(kind=EventKind(one.kind), at=one.at, details=tuple(one.details.items()))
+            )
+        for row in chunk:
+            yield row.id, history_of(row.received_at, row.level, told[row.id])
+
+
+def history_of(received_at: datetime, level: int, events: Sequence[Event]) -> History:
+    """Return what moves the clocks of a ticket: rated as its events say, at *level* where none does."""
+    rated = next((one for one in events if one.kind is EventKind.RATED), None)
+    return history(received_at, int(rated.detail("level")) if rated else level, events)
+
+
+def received_between(
+    connection: Connection, mailbox_id: int, since: datetime, until: datetime
+) -> Iterator[tuple[int, datetime]]:
+    """Yield (level, received at) of the tickets received in [*since*, *until*), but of spam and merged ones."""
+    rows = connection.execute(select(ticket.c.level, ticket.c.received_at).where(*_reported(mailbox_id, since, until)))
     for row in rows:
-        yield Receipt(level=row.level, received_at=row.received_at)
+        yield row.level, row.received_at
 
 
 def _reported(mailbox_id: int, since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
