@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from forgeries import border
+from forgeries.book import FORGED, Entry, entries, message
 from forgeries.border import Words
 from supportd.core import commands, parse, sender, threads, tokens
 from supportd.core.model import Mail, Status
@@ -19,7 +17,6 @@ from supportd.core.sender import Level, Profile
 from supportd.core.threads import Append, Candidate, Placement
 from supportd.core.tokens import Key, Keys, Role
 
-DIRECTORY = Path(__file__).parent / "forgeries"
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 KEYS = Keys(current=Key(version=1, secret=bytes(range(32))))
 SUPPORT = "support@allsaints.example"
@@ -72,69 +69,7 @@ PLACES = {
     "requesters_address": reply_address(REQUESTER, Role.REQUESTER),
     "first_message_id": FIRST_MESSAGE_ID,
     "many_ids": " ".join(f"<sd.alert.{number}.x@allsaints.example>" for number in range(5000)),
-    "parentheses": "(" * 100,
-    "long": "x" * 9000,
-    "filler": "\n".join(f"X-Filler-{number}: x" for number in range(210)),
-    "empty": "",
-    "nul": "\0",
-    "cr": "\r",
-    "tab": "\t",
-    "zwsp": "\u200b",
-    "rlo": "\u202e",
-    "bom": "\ufeff",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One mail of a file: *why*, what the sender told the border, and what he wrote."""
-
-    file: str
-    why: str
-    told: dict[str, str]
-    text: str
-
-
-def entries(file: str) -> Iterator[Entry]:
-    for block in (DIRECTORY / file).read_text(encoding="utf-8").split("====\n")[1:]:
-        lines = block.removesuffix("\n").split("\n")
-        why = lines.pop(0).removeprefix("# ")
-        told: dict[str, str] = {}
-        while lines[0].startswith("@"):
-            key, _, value = lines.pop(0)[1:].partition(":")
-            told[key] = value.strip()
-        yield Entry(file=file, why=why, told=told, text="\n".join(lines))
-
-
-def filled(text: str, profile: Profile) -> str:
-    """Return *text* with its places filled for *profile*."""
-    authserv, host = border.NAMES.get(profile, ("mx.allsaints.example", "mail.allsaints.example"))
-    signer = "header.i=@" if profile is Profile.GOOGLE else "header.d="
-    passed = (
-        f"dkim=pass {signer}allsaints.example; spf=pass smtp.mailfrom=allsaints.example;"
-        " dmarc=pass header.from=allsaints.example"
-    )
-    places = PLACES | {"authserv": authserv, "border": host, "passed": passed}
-    return re.sub(r"\{([a-z_]{2,30})\}", lambda match: places[match[1]], text)
-
-
-def message(entry: Entry, profile: Profile, words: Words) -> bytes:
-    """Return the mail as it lies in the mailbox: the border's fields, then all that the sender wrote."""
-    text = filled(entry.text, profile)
-    head, _, body = text.partition("\n\n") if not text.startswith("\n") else (text, "", "")
-    fields = head.lower()
-    # A stolen token of the technician's goes with every mail that does not bring something of its own.
-    if "in-reply-to:" not in fields and "references:" not in fields and "{technicians_address}" not in entry.text:
-        head += f"\nIn-Reply-To: {TECHNICIANS_ID}"
-    if "\nto:" not in f"\n{fields}":
-        head += f"\nTo: {SUPPORT}"
-    if "\nsubject:" not in f"\n{fields}":
-        head += "\nSubject: Re: [AS-123] Board"
-    body = body or "#close\n\nYour password has expired, sign in at attacker.example."
-    told = {"mail-from": "mail_from", "signed-by": "signed_by", "helo": "helo"}
-    words = replace(words, **{told[key]: filled(value, profile) for key, value in entry.told.items() if key in told})
-    sent = f"{head}\nMessage-ID: <x@attacker.example>\nDate: Mon, 23 Nov 2026 09:00:00 +0000\n\n{body}\n"
-    return (border.trace(profile, words) + sent.replace("\n", "\r\n")).encode("utf-8", "surrogateescape")
 
 
 def decide(raw: bytes, profile: Profile) -> tuple[Mail, sender.Standing, Placement]:
@@ -167,7 +102,6 @@ def gains(raw: bytes, profile: Profile, attackers: frozenset[str]) -> list[str]:
 
 
 PROVING = (Profile.RFC8601, Profile.GOOGLE, Profile.MICROSOFT365)
-FORGED = ("from.txt", "results.txt", "threads.txt")
 HIS_OWN = frozenset({"@attacker.example", "@service.example"})
 
 
@@ -176,7 +110,7 @@ def forgeries(file: str, profile: Profile) -> Iterator[tuple[Entry, bytes]]:
     for entry in entries(file):
         told = (border.GENUINE,) if entry.told.get("border") == "insider" else border.sayings(profile)
         for words in told:
-            yield entry, message(entry, profile, words)
+            yield entry, message(entry, profile, words, PLACES)
 
 
 @pytest.mark.parametrize("profile", PROVING)
@@ -193,7 +127,7 @@ def test_without_a_profile_a_stranger_under_his_own_name_gains_nothing() -> None
     problems = [
         (entry.why, gain)
         for entry in strangers
-        for gain in gains(message(entry, Profile.NONE, Words()), Profile.NONE, HIS_OWN)
+        for gain in gains(message(entry, Profile.NONE, Words(), PLACES), Profile.NONE, HIS_OWN)
     ]
 
     assert len(strangers) > 20
@@ -209,14 +143,16 @@ def test_there_are_more_than_two_hundred_different_forged_mails() -> None:
 @pytest.mark.parametrize("profile", [*PROVING, Profile.NONE])
 @pytest.mark.parametrize("entry", list(entries("genuine.txt")), ids=lambda entry: entry.why)
 def test_a_genuine_reply_is_believed_and_read_as_it_was_meant(entry: Entry, profile: Profile) -> None:
-    assert_believed(entry, profile, message(entry, profile, border.GENUINE))
+    assert_believed(entry, profile, message(entry, profile, border.GENUINE, PLACES))
 
 
 def test_a_genuine_reply_inside_an_exchange_tenant_is_believed() -> None:
     inside = [entry for entry in entries("genuine.txt") if "Received:" not in entry.text]
 
     for entry in inside:
-        assert_believed(entry, Profile.MICROSOFT365, message(entry, Profile.MICROSOFT365, border.INSIDE_THE_TENANT))
+        assert_believed(
+            entry, Profile.MICROSOFT365, message(entry, Profile.MICROSOFT365, border.INSIDE_THE_TENANT, PLACES)
+        )
 
 
 def assert_believed(entry: Entry, profile: Profile, raw: bytes) -> None:
@@ -237,7 +173,7 @@ def assert_believed(entry: Entry, profile: Profile, raw: bytes) -> None:
 def test_a_genuine_reply_of_a_requester_or_a_colleague_joins(profile: Profile, clue: str, person: str) -> None:
     entry = Entry(file="", why="", told={}, text=f"From: {person}\n{clue}\nReferences: <a@x>\n\nStill dark.")
 
-    _, _, placement = decide(message(entry, profile, border.GENUINE), profile)
+    _, _, placement = decide(message(entry, profile, border.GENUINE, PLACES), profile)
 
     assert isinstance(placement, Append)
     assert (placement.role, placement.level, placement.held) == (Role.REQUESTER, Level.MEMBER, False)

@@ -249,6 +249,9 @@ def note_report(post: Post, arrival: Arrival) -> int | None:
             details={"recipient": recipient, "status": report.status, "action": report.action},
         )
     elif not arrival.screening.bounce:
+        if not tokens.is_for(known, arrival.author.address, post.keys):
+            # Somebody else's programme answers a letter that we did not write to it.
+            return None
         steering.record(
             post, ticket, EventKind.AUTO_REPLIED, steering.actor_of(post, arrival.author), message_id=arrival.row.id
         )
