@@ -16,6 +16,9 @@ import pytest
 
 from servers import wait_until
 
+# Seconds of real servers at work: nothing for `make check`.
+pytestmark = pytest.mark.servers
+
 COMMAND = [sys.executable, "-c", "from supportd.cli.app import main; main()", "demo", "--out", "shown"]
 # What interfaces.md promises.
 SECONDS = 60

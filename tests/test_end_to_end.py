@@ -27,6 +27,9 @@ from servers.dovecot import Dovecot
 from servers.house import SUPPORT, TECHNICIAN, House
 from servers.postfix import Postfix
 
+# Seconds of real servers at work; a machine that does other things beside takes several times as long.
+pytestmark = pytest.mark.timeout(400)
+
 MORNING = Path(__file__).parent / "severity" / "dev.jsonl"
 # The monitoring systems and printers among the senders: they open tickets, and no machine is answered.
 MACHINES = {"nas", "prtg", "prtg-reports", "ups", "certwatch", "firewall", "wsus", "printers", "temps", "veeam"}
@@ -207,7 +210,7 @@ def test_a_morning_of_180_mails_is_answered_to_whom_it_should_be(
 
     for mail in mails:
         postfix.deliver(mail.raw, SUPPORT, sender=mail.sender)
-    house.wait_until_done(len(mails))
+    house.wait_until_done(len(mails), timeout_seconds=180)
     house.stop()
 
     assert len(mails) == 180
@@ -244,7 +247,7 @@ def test_three_deaths_at_any_moment_lose_no_call_for_help(
             time.sleep(chance.uniform(0, 1))
             any_house.kill()
             any_house.start()
-    any_house.wait_until_done(len(mails))
+    any_house.wait_until_done(len(mails), timeout_seconds=180)
     any_house.stop()
 
     check_the_morning(any_house, dovecot, mails, copies=True)
