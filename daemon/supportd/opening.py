@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from supportd import failpoint, steering
 from supportd.arrival import Arrival
 from supportd.core import commands, forwards, incidents, sla, threads
 from supportd.core.commands import Verb
-from supportd.core.model import DEFAULT_LEVEL, Address, EventKind, Rating, Ticket
+from supportd.core.explain import explain
+from supportd.core.model import DEFAULT_LEVEL, Address, Event, EventKind, Rating, Ticket
 from supportd.core.sender import Level
 from supportd.core.threads import NewLinked, Placement
 from supportd.db import ledger, letters, tickets
@@ -46,23 +48,24 @@ def open_ticket(post: Post, arrival: Arrival, placement: Placement) -> Ticket:
         origin_references=mail.references,
     )
     failpoint.hit("decide.opened")
-    tickets.write_clocks(post.connection, ticket_id, clocks.all)
-    ticket = steering.load(post, ticket_id)
+    tickets.write_clocks(post.connection, ticket_id, clocks.all, is_new=True)
     author = steering.actor_of(post, arrival.author)
-    number = steering.record(post, ticket, EventKind.RECEIVED, author, text=arrival.text, message_id=row.id)
+    received = Event(kind=EventKind.RECEIVED, at=post.now, by=author.address, way=author.way, text=arrival.text)
+    number = tickets.append(post.connection, ticket_id, received, message_id=row.id)
     tickets.attach(post.connection, ticket_id, number, mail.attachments)
+    ticket = steering.load(post, ticket_id)
     rated = {"level": str(arrival.rating.level), "row": arrival.rating.row}
     steering.record(post, ticket, EventKind.RATED, DAEMON, details=rated)
     if isinstance(placement, NewLinked):
         linked = steering.load(post, placement.linked)
         steering.record(post, ticket, EventKind.LINKED, DAEMON, details={"ticket": linked.reference})
-    ticket = steering.load(post, ticket_id)
     incident = _gather(post, ticket)
+    ticket = replace(ticket, incident=incident)
     if not _pass_on(post, arrival, ticket):
         _acknowledge(post, arrival, ticket)
     failpoint.hit("decide.acknowledged")
     if not row.silent:
-        _alert(post, arrival, ticket, incident)
+        _alert(post, arrival, ticket, clocks)
     return ticket
 
 
@@ -118,19 +121,17 @@ def _acknowledge(post: Post, arrival: Arrival, ticket: Ticket) -> None:
         and ticket.requester.address
     )
     if may_answer:
-        steering.acknowledge(
-            post, steering.load(post, ticket.id), outsider=arrival.standing.level < Level.MEMBER
-        )
+        steering.acknowledge(post, ticket, outsider=arrival.standing.level < Level.MEMBER)
 
 
-def _alert(post: Post, arrival: Arrival, ticket: Ticket, incident: int | None) -> None:
+def _alert(post: Post, arrival: Arrival, ticket: Ticket, clocks: sla.Clocks) -> None:
     """Tell the technicians: levels 1 to 3 at once, 4 to 6 quietly and while the service is open."""
-    if incident is not None:
+    if ticket.incident is not None:
         # The first report's alert has gone; one more with the count follows, once for the incident.
         for recipient in post.serious_recipients():
             letters.note(
                 post.connection,
-                key=f"incident:{incident}:{recipient}",
+                key=f"incident:{ticket.incident}:{recipient}",
                 mailbox_id=post.mailbox_id,
                 kind="incident",
                 ticket_id=ticket.id,
@@ -143,7 +144,7 @@ def _alert(post: Post, arrival: Arrival, ticket: Ticket, incident: int | None) -
     recipients: Sequence[str] = post.serious_recipients() if is_serious else post.quiet_recipients()
     if is_serious and not is_open:
         recipients = tuple(dict.fromkeys((*recipients, *post.desk.on_call)))
-    explained = steering.explanation(post, ticket)
+    explained = explain(clocks, post.desk.policy, post.desk.hours, post.now)
     for recipient in recipients:
         due_at = _fold_until(post, recipient, is_serious)
         if due_at is None and not is_serious and not is_open:
@@ -187,7 +188,11 @@ def _gather(post: Post, ticket: Ticket) -> int | None:
     if ticket.level > 3 or not ticket.service:
         return None
     recent = tickets.gathering(
-        post.connection, post.mailbox_id, ticket.received_at - incidents.NEAR, post.desk.level_names
+        post.connection,
+        post.mailbox_id,
+        ticket.received_at - incidents.NEAR,
+        incidents.same_services(ticket.service),
+        post.desk.level_names,
     )
     gathering = incidents.gathers(ticket, recent)
     if gathering is None:
@@ -199,11 +204,11 @@ def _gather(post: Post, ticket: Ticket) -> int | None:
         now=post.now,
         news_due=steering.next_news_at(post),
     )
-    for member in (*gathering.tickets, ticket.id):
-        one = steering.load(post, member)
-        if one.incident != incident:
-            tickets.change(post.connection, member, incident_id=incident)
-            steering.record(post, one, EventKind.GATHERED, DAEMON, details={"incident": str(incident)})
+    gathered = {*gathering.tickets, ticket.id}
+    for member in recent:
+        if member.id in gathered and member.incident != incident:
+            tickets.change(post.connection, member.id, incident_id=incident)
+            steering.record(post, member, EventKind.GATHERED, DAEMON, details={"incident": str(incident)})
     return incident
 
 
@@ -239,7 +244,7 @@ def flood(post: Post, arrival: Arrival) -> tuple[str, int | None] | None:
     ticket = steering.load(post, ticket_id)
     steering.record(post, ticket, EventKind.RECEIVED, DAEMON, text=ticket.text)
     steering.record(post, ticket, EventKind.RATED, DAEMON, details={"level": str(DEFAULT_LEVEL), "row": "flood"})
-    _alert(post, arrival, ticket, None)
+    _alert(post, arrival, ticket, clocks)
     return reason, ticket_id
 
 

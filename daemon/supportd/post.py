@@ -53,7 +53,6 @@ class Post:
         Beyond the caps of behaviour.md an automatic letter is recorded as suppressed and never sent.
         """
         recipient = recipient or ticket.requester.address
-        origin, references = tickets.origin(self.connection, ticket.id)
         return self._queue(
             kind,
             f"{key}:{recipient}",
@@ -61,8 +60,8 @@ class Post:
             Role.REQUESTER,
             ticket,
             compose,
-            in_reply_to=origin or "",
-            references=references,
+            in_reply_to=ticket.origin_message_id or "",
+            references=ticket.origin_references,
             suppressed=self._beyond_cap(recipient) if capped else None,
             not_before=not_before,
         )
@@ -163,7 +162,7 @@ class Post:
                 failed = Event(kind=EventKind.FAILED, at=self.now, by="supportd", way="daemon", details=details)
                 tickets.append(self.connection, ticket.id, failed)
             return False
-        return letters.queue(
+        letters.queue(
             self.connection,
             letter,
             uuid=uuid.hex,
@@ -176,19 +175,19 @@ class Post:
             # In shadow the frozen letter goes, whole, to the IT inbox alone: what would have been sent.
             deliver_to=self.desk.it_inbox if shadowed else None,
         )
+        return True
 
     def _beyond_cap(self, recipient: str) -> str | None:
         """Return which cap stops one more automatic letter to *recipient*, or None."""
         if recipient in (*self.desk.technician_addresses, self.desk.it_inbox, self.desk.it_lead, *self.desk.on_call):
             return None
         limits = self.desk.limits
-        for cap, window, name in (
-            (limits.automatic_per_requester_10_minutes, timedelta(minutes=10), "in 10 minutes"),
-            (limits.automatic_per_requester_day, timedelta(days=1), "in a day"),
-        ):
-            count = letters.queued_since(
-                self.connection, self.now - window, recipient=recipient, kinds=AUTOMATIC_TO_REQUESTER
-            )
-            if count >= cap:
-                return f"cap: {cap} automatic letters {name} to one person"
+        queued = letters.queued_at(
+            self.connection, self.now - timedelta(days=1), recipient=recipient, kinds=AUTOMATIC_TO_REQUESTER
+        )
+        lately = sum(1 for at in queued if at >= self.now - timedelta(minutes=10))
+        if lately >= limits.automatic_per_requester_10_minutes:
+            return f"cap: {limits.automatic_per_requester_10_minutes} automatic letters in 10 minutes to one person"
+        if len(queued) >= limits.automatic_per_requester_day:
+            return f"cap: {limits.automatic_per_requester_day} automatic letters in a day to one person"
         return None

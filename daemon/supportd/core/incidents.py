@@ -60,6 +60,12 @@ def gathers(ticket: Ticket, recent: Iterable[Ticket]) -> Gathering | None:
     )
 
 
+def same_services(service: str) -> tuple[str, ...]:
+    """Return the services under which others may report the same thing as *service*."""
+    common = _SAME_SERVICE.get(service, service)
+    return (common, *(other for other, same in _SAME_SERVICE.items() if same == common))
+
+
 def _counts(ticket: Ticket) -> bool:
     return (
         ticket.level in _MOST_SERIOUS_LEVELS

@@ -276,3 +276,6 @@ class Ticket:
     incident: int | None = None
     merged_into: int | None = None
     attachments: tuple[Attachment, ...] = ()
+    # The mail that opened it: what every letter to the requester answers, so that it lands in her thread.
+    origin_message_id: str | None = None
+    origin_references: tuple[str, ...] = ()

@@ -7,13 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from supportd.errors import Unavailable, UserError
+from supportd.errors import Overtaken, Unavailable, UserError
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "alone"]
+
+# Any number will do that no other program locks on the same database: "support".
+_ALONE = 0x737570706F7274
+# SQLSTATE of a unique violation.
+_UNIQUE_VIOLATION = "23505"
 
 
 class Database:
@@ -53,12 +58,18 @@ class Database:
         """Yield the connection of a write transaction: committed whole at the end, or not at all.
 
         Raises:
-            Unavailable: the database cannot be reached, is locked, or its disk is full; nothing was written.
+            Unavailable: the database cannot be reached, is locked, or its disk is full; nothing was written, unless the
+                connection broke in the midst of COMMIT: every caller looks again before it tries again.
+            Overtaken: another daemon wrote a row with the same unique key first.
         """
         try:
             with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
                 yield connection
-        except OperationalError as error:
+        except IntegrityError as error:
+            if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION or "UNIQUE constraint" in str(error.orig):
+                raise Overtaken(f"database: another was faster: {_first_line(error)}") from error
+            raise
+        except (OperationalError, InterfaceError) as error:
             raise Unavailable(f"database: {_first_line(error)}") from error
 
     @contextmanager
@@ -71,12 +82,22 @@ class Database:
         try:
             with self.engine.connect() as connection, connection.begin():
                 yield connection
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             raise Unavailable(f"database: {_first_line(error)}") from error
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def alone(connection: Connection) -> None:
+    """Let the open write transaction be the only one that makes first rows; look again afterwards.
+
+    Two daemons that start on an empty PostgreSQL at once would both find nothing, and both insert.  On SQLite BEGIN
+    IMMEDIATE has seen to it already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ALONE})
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from supportd.core.model import Verdict
+from supportd.db.engine import alone
 from supportd.db.schema import epoch, mailbox, message, message_id_index, raw, sent_item
 
 # Level 1 halves a usual mail at a third of the CPU of the default 6; attachments are compressed already.
@@ -59,6 +60,11 @@ class Unfiled:
     folder: str
 
 
+# Asked for by every mail: built once, since building a statement costs more than running it.
+_DECIDE = update(message).where(message.c.id == bindparam("number"))
+_IS_UNDECIDED = select(message.c.id).where(message.c.id == bindparam("number"), message.c.verdict.is_(None))
+
+
 def normal_message_id(message_id: str) -> str:
     """Return the SHA-256 of *message_id* in its normal form: without space around, in lower case."""
     return hashlib.sha256(message_id.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()
@@ -66,8 +72,11 @@ def normal_message_id(message_id: str) -> str:
 
 def ensure_mailbox(connection: Connection, name: str) -> int:
     """Return the id of the mailbox *name*, entered on first sight."""
-    found = connection.execute(select(mailbox.c.id).where(mailbox.c.name == name)).scalar()
-    if found is None:
+    found = mailbox_id(connection, name)
+    if not found:
+        alone(connection)
+        found = mailbox_id(connection, name)
+    if not found:
         found = connection.execute(insert(mailbox).values(name=name).returning(mailbox.c.id)).scalar_one()
     return int(found)
 
@@ -243,10 +252,7 @@ def load(connection: Connection, number: int) -> Row | None:
 
 def is_undecided(connection: Connection, number: int) -> bool:
     """Return whether message *number* still waits for its decision; asked inside the deciding transaction."""
-    return (
-        connection.execute(select(message.c.id).where(message.c.id == number, message.c.verdict.is_(None))).scalar()
-        is not None
-    )
+    return connection.execute(_IS_UNDECIDED, {"number": number}).scalar() is not None
 
 
 def raw_bytes(connection: Connection, number: int) -> bytes | None:
@@ -322,22 +328,22 @@ def decide(
 ) -> None:
     """Write the one verdict of message *number*, and remember its Message-ID for threading and for copies."""
     connection.execute(
-        update(message)
-        .where(message.c.id == number)
-        .values(
-            verdict=verdict,
-            rule=rule,
-            reason=reason,
-            folder=folder,
-            decided_at=now,
-            message_id=message_id,
-            sender=sender,
-            trace_free_sha256=trace_free_sha256,
-            content_sha256=content_sha256,
-            dedup_key=dedup_key,
-            duplicate_of=duplicate_of,
-            ticket_id=ticket_id,
-        )
+        _DECIDE,
+        {
+            "number": number,
+            "verdict": verdict,
+            "rule": rule,
+            "reason": reason,
+            "folder": folder,
+            "decided_at": now,
+            "message_id": message_id,
+            "sender": sender,
+            "trace_free_sha256": trace_free_sha256,
+            "content_sha256": content_sha256,
+            "dedup_key": dedup_key,
+            "duplicate_of": duplicate_of,
+            "ticket_id": ticket_id,
+        },
     )
     if message_id is not None:
         connection.execute(
@@ -419,6 +425,8 @@ def by_message_id(connection: Connection, message_id: str) -> list[dict[str, Any
 
 def tickets_of_message_ids(connection: Connection, mailbox_id: int, message_ids: Sequence[str]) -> dict[str, int]:
     """Return which of the incoming *message_ids* belong to which ticket, so that a reply-all joins its thread."""
+    if not message_ids:
+        return {}
     wanted = {normal_message_id(one): one for one in message_ids}
     rows = connection.execute(
         select(message_id_index.c.hash, message.c.ticket_id)

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from supportd.core.model import Letter
+from supportd.db.engine import alone
 from supportd.db.schema import letter, notice, ticket
 from supportd.db.schema import setting as setting_table
 
@@ -55,6 +56,23 @@ class Claimed:
     queued_at: datetime
 
 
+# Asked for by every letter: built once, since building a statement costs more than running it.
+_QUEUE = insert(letter)
+_HAS_KEY = select(letter.c.id).where(letter.c.key == bindparam("key"))
+_FIRST_MESSAGE_ID = (
+    select(letter.c.message_id)
+    .where(letter.c.ticket_id == bindparam("ticket_id"), letter.c.recipient == bindparam("recipient"))
+    .order_by(letter.c.id)
+    .limit(1)
+)
+_QUEUED_AT = select(letter.c.queued_at).where(
+    letter.c.recipient == bindparam("recipient"),
+    letter.c.queued_at >= bindparam("since"),
+    letter.c.state != LetterState.SUPPRESSED,
+    letter.c.kind.in_(bindparam("kinds", expanding=True)),
+)
+
+
 def queue(
     connection: Connection,
     one: Letter,
@@ -67,37 +85,35 @@ def queue(
     state: LetterState = LetterState.PENDING,
     reply: str | None = None,
     deliver_to: str | None = None,
-) -> bool:
-    """Queue the frozen letter and return True, or False when its key is queued already: twice asked, once sent.
+) -> None:
+    """Queue the frozen letter; its key is unique, so the caller asks `has_key` before he composes.
 
     *deliver_to* replaces the envelope's recipient and nothing else (shadow mode).
     """
-    if has_key(connection, one.key):
-        return False
     connection.execute(
-        insert(letter).values(
-            uuid=uuid,
-            key=one.key,
-            mailbox_id=mailbox_id,
-            ticket_id=ticket_id,
-            kind=one.kind,
-            recipient=deliver_to or one.recipient,
-            envelope_from=one.envelope_from,
-            message_id=one.message_id,
-            data=one.data,
-            priority=one.priority,
-            state=state,
-            queued_at=now,
-            not_before=not_before or now,
-            reply=reply,
-        )
+        _QUEUE,
+        {
+            "uuid": uuid,
+            "key": one.key,
+            "mailbox_id": mailbox_id,
+            "ticket_id": ticket_id,
+            "kind": one.kind,
+            "recipient": deliver_to or one.recipient,
+            "envelope_from": one.envelope_from,
+            "message_id": one.message_id,
+            "data": one.data,
+            "priority": one.priority,
+            "state": state,
+            "queued_at": now,
+            "not_before": not_before or now,
+            "reply": reply,
+        },
     )
-    return True
 
 
 def has_key(connection: Connection, key: str) -> bool:
     """Return whether a letter with this key was ever queued."""
-    return connection.execute(select(letter.c.id).where(letter.c.key == key)).scalar() is not None
+    return connection.execute(_HAS_KEY, {"key": key}).scalar() is not None
 
 
 def claim(
@@ -113,7 +129,7 @@ def claim(
     """Claim due letters for *owner* (C6): stage ``connect``, one attempt more; the most urgent first, then the oldest.
 
     A letter whose lease ran out in stage ``connect`` was certainly not sent and is claimed again.  One that died in
-    stage ``data`` is left to :func:`settle_doubts`.
+    stage ``data`` is found by :func:`died_in_data`.
     """
     due = (
         select(letter.c.id)
@@ -190,11 +206,16 @@ def sent(connection: Connection, number: int, reply: str, now: datetime) -> None
     )
 
 
-def again(connection: Connection, number: int, reply: str, not_before: datetime) -> None:
-    """Put the letter back: certainly not sent, to be tried again from *not_before* on."""
-    connection.execute(
+def _held(owner: str) -> ColumnElement[bool]:
+    """Return the condition that the letter is still *owner*'s: one who slept through his lease changes nothing."""
+    return and_(letter.c.state == LetterState.SENDING, letter.c.lease_owner == owner)
+
+
+def again(connection: Connection, number: int, owner: str, reply: str, not_before: datetime) -> bool:
+    """Put the letter back: certainly not sent, to be tried again from *not_before* on; False when it is not ours."""
+    changed = connection.execute(
         update(letter)
-        .where(letter.c.id == number)
+        .where(letter.c.id == number, _held(owner))
         .values(
             state=LetterState.PENDING,
             stage=Stage.NONE,
@@ -204,13 +225,14 @@ def again(connection: Connection, number: int, reply: str, not_before: datetime)
             lease_until=None,
         )
     )
+    return changed.rowcount == 1
 
 
-def unclaim(connection: Connection, numbers: Sequence[int]) -> None:
+def unclaim(connection: Connection, numbers: Sequence[int], owner: str) -> None:
     """Give back letters that were claimed and not tried: the attempt does not count."""
     connection.execute(
         update(letter)
-        .where(letter.c.id.in_(numbers), letter.c.stage == Stage.CONNECT)
+        .where(letter.c.id.in_(numbers), letter.c.stage == Stage.CONNECT, _held(owner))
         .values(
             state=LetterState.PENDING,
             stage=Stage.NONE,
@@ -221,20 +243,24 @@ def unclaim(connection: Connection, numbers: Sequence[int]) -> None:
     )
 
 
-def end(connection: Connection, number: int, state: LetterState, reply: str) -> None:
-    """Give the letter up as *state*, with the reason in *reply*."""
-    connection.execute(
+def end(connection: Connection, number: int, owner: str, state: LetterState, reply: str) -> bool:
+    """Give the letter up as *state*, with the reason in *reply*; False when it is not ours."""
+    changed = connection.execute(
         update(letter)
-        .where(letter.c.id == number)
+        .where(letter.c.id == number, _held(owner))
         .values(state=state, stage=Stage.NONE, reply=reply, lease_owner=None, lease_until=None)
     )
+    return changed.rowcount == 1
 
 
-def doubt(connection: Connection, number: int, reply: str, not_before: datetime) -> None:
-    """Record that the letter may or may not have been accepted: resend the same bytes from *not_before* on."""
-    connection.execute(
+def doubt(connection: Connection, number: int, owner: str, reply: str, not_before: datetime) -> bool:
+    """Record that the letter may or may not have been accepted: resend the same bytes from *not_before* on.
+
+    Return False when it is not *owner*'s.
+    """
+    changed = connection.execute(
         update(letter)
-        .where(letter.c.id == number)
+        .where(letter.c.id == number, _held(owner))
         .values(
             state=LetterState.PENDING,
             stage=Stage.NONE,
@@ -245,19 +271,32 @@ def doubt(connection: Connection, number: int, reply: str, not_before: datetime)
             lease_until=None,
         )
     )
+    return changed.rowcount == 1
 
 
-def died_in_data(connection: Connection, mailbox_id: int, now: datetime) -> list[tuple[int, int, int | None]]:
-    """Return (id, doubts, ticket id) of letters whose sender died between DATA and its record, their lease over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubted:
+    """A letter whose sender died between DATA and its record, and who that was."""
+
+    id: int
+    owner: str
+    doubts: int
+    ticket_id: int | None
+
+
+def died_in_data(connection: Connection, mailbox_id: int, now: datetime) -> list[Doubted]:
+    """Return the letters whose sender died between DATA and its record, their lease over."""
     rows = connection.execute(
-        select(letter.c.id, letter.c.doubts, letter.c.ticket_id).where(
+        select(letter.c.id, letter.c.lease_owner, letter.c.doubts, letter.c.ticket_id).where(
             letter.c.mailbox_id == mailbox_id,
             letter.c.state == LetterState.SENDING,
             letter.c.stage == Stage.DATA,
             letter.c.lease_until < now,
         )
     )
-    return [(row.id, row.doubts, row.ticket_id) for row in rows]
+    return [
+        Doubted(id=row.id, owner=row.lease_owner, doubts=row.doubts, ticket_id=row.ticket_id) for row in rows
+    ]
 
 
 def owners(connection: Connection, mailbox_id: int) -> list[str]:
@@ -285,12 +324,7 @@ def release(connection: Connection, owner: str, now: datetime) -> None:
 
 def first_message_id(connection: Connection, ticket_id: int, recipient: str) -> str | None:
     """Return the Message-ID of the first letter about the ticket to *recipient*: the root of that person's thread."""
-    return connection.execute(
-        select(letter.c.message_id)
-        .where(letter.c.ticket_id == ticket_id, letter.c.recipient == recipient)
-        .order_by(letter.c.id)
-        .limit(1)
-    ).scalar()
+    return connection.execute(_FIRST_MESSAGE_ID, {"ticket_id": ticket_id, "recipient": recipient}).scalar()
 
 
 def first_queued_at(connection: Connection, ticket_id: int, kind: str) -> datetime | None:
@@ -349,6 +383,12 @@ def queued_since(
     if kinds:
         query = query.where(letter.c.kind.in_(kinds))
     return int(connection.execute(query).scalar_one())
+
+
+def queued_at(connection: Connection, since: datetime, *, recipient: str, kinds: Sequence[str]) -> list[datetime]:
+    """Return when letters of *kinds* to *recipient* were queued since *since*, but for suppressed ones."""
+    found = connection.execute(_QUEUED_AT, {"recipient": recipient, "since": since, "kinds": list(kinds)})
+    return list(found.scalars())
 
 
 def counts(connection: Connection, since_id: int = 0) -> dict[str, int]:
@@ -445,8 +485,11 @@ def setting(connection: Connection, name: str) -> str:
 
 def change_setting(connection: Connection, name: str, value: str) -> None:
     """Write the daemon's own note called *name*."""
-    changed = connection.execute(update(setting_table).where(setting_table.c.name == name).values(value=value)).rowcount
-    if not changed:
+    write = update(setting_table).where(setting_table.c.name == name).values(value=value)
+    if connection.execute(write).rowcount:
+        return
+    alone(connection)
+    if not connection.execute(write).rowcount:
         connection.execute(insert(setting_table).values(name=name, value=value))
 
 

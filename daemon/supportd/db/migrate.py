@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from supportd.db.engine import Database
+from supportd.db.engine import Database, alone
 from supportd.errors import UserError
 
 # The newest step in db/migrations/versions; a test compares it with the files there.
@@ -47,8 +47,11 @@ def upgrade(database: Database) -> str | None:
     config = Config()
     config.set_main_option("script_location", "supportd.db:migrations")
     with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        alone(connection)
+        # Another daemon that was started at the same time may have done it meanwhile.
+        if version(connection) != NEWEST:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from supportd.core.attainment import Outcome, Stopped
 from supportd.core.model import (
@@ -39,6 +39,17 @@ from supportd.db.schema import (
 
 # The states in which a clock may still run.
 LIVE = (Status.NEW, Status.OPEN, Status.WAITING)
+
+
+# Asked for many times by every mail: built once, since building a statement costs more than running it.
+_APPEND = insert(event).returning(event.c.id)
+_ONE = (
+    select(ticket, mailbox.c.name.label("mailbox"))
+    .join_from(ticket, mailbox, mailbox.c.id == ticket.c.mailbox_id)
+    .where(ticket.c.id == bindparam("ticket_id"))
+)
+_ITS_PEOPLE = select(participant.c.address).where(participant.c.ticket_id == bindparam("ticket_id"))
+_ITS_FILES = select(attachment).where(attachment.c.ticket_id == bindparam("ticket_id")).order_by(attachment.c.id)
 
 
 def next_reference(connection: Connection, prefix: str) -> str:
@@ -103,7 +114,9 @@ def open_ticket(
         )
         .returning(ticket.c.id)
     ).scalar_one()
-    add_participants(connection, number, participants)
+    people = [{"ticket_id": number, "address": address} for address in dict.fromkeys(participants) if address]
+    if people:
+        connection.execute(insert(participant), people)
     return int(number)
 
 
@@ -119,22 +132,17 @@ def add_participants(connection: Connection, ticket_id: int, addresses: Iterable
 
 def append(connection: Connection, ticket_id: int, one: Event, *, message_id: int | None = None) -> int:
     """Append one event to the ticket and return its number."""
-    return int(
-        connection.execute(
-            insert(event)
-            .values(
-                ticket_id=ticket_id,
-                kind=one.kind,
-                at=one.at,
-                by=one.by,
-                way=one.way,
-                text=one.text,
-                details=dict(one.details),
-                message_id=message_id,
-            )
-            .returning(event.c.id)
-        ).scalar_one()
-    )
+    values = {
+        "ticket_id": ticket_id,
+        "kind": one.kind,
+        "at": one.at,
+        "by": one.by,
+        "way": one.way,
+        "text": one.text,
+        "details": dict(one.details),
+        "message_id": message_id,
+    }
+    return int(connection.execute(_APPEND, values).scalar_one())
 
 
 def attach(connection: Connection, ticket_id: int, event_id: int, attachments: Iterable[Attachment]) -> None:
@@ -161,24 +169,18 @@ def change(connection: Connection, ticket_id: int, **values: Any) -> None:
     connection.execute(update(ticket).where(ticket.c.id == ticket_id).values(**values))
 
 
-def origin(connection: Connection, ticket_id: int) -> tuple[str | None, tuple[str, ...]]:
-    """Return the Message-ID and the References of the mail that opened the ticket."""
-    row = connection.execute(
-        select(ticket.c.origin_message_id, ticket.c.origin_references).where(ticket.c.id == ticket_id)
-    ).one()
-    return row.origin_message_id, tuple(row.origin_references)
-
-
 def load(connection: Connection, ticket_id: int, level_names: Mapping[int, str]) -> Ticket:
     """Return the ticket *ticket_id* as it stands, with its participants and attachments (without their content).
 
     Raises:
         KeyError: there is no such ticket.
     """
-    found = by_ids(connection, [ticket_id], level_names)
-    if not found:
+    row = connection.execute(_ONE, {"ticket_id": ticket_id}).one_or_none()
+    if row is None:
         raise KeyError(ticket_id)
-    return found[0]
+    people = tuple(connection.execute(_ITS_PEOPLE, {"ticket_id": ticket_id}).scalars())
+    files = tuple(_attachment(one) for one in connection.execute(_ITS_FILES, {"ticket_id": ticket_id}))
+    return _ticket(row, level_names, people, files)
 
 
 def by_ids(connection: Connection, ticket_ids: Sequence[int], level_names: Mapping[int, str]) -> list[Ticket]:
@@ -306,9 +308,10 @@ def events(connection: Connection, ticket_id: int) -> list[Event]:
     ]
 
 
-def write_clocks(connection: Connection, ticket_id: int, clocks: Iterable[Clock]) -> None:
-    """Replace the clocks of the ticket by *clocks*."""
-    connection.execute(delete(clock).where(clock.c.ticket_id == ticket_id))
+def write_clocks(connection: Connection, ticket_id: int, clocks: Iterable[Clock], *, is_new: bool = False) -> None:
+    """Replace the clocks of the ticket by *clocks*; a new ticket has none to be taken away."""
+    if not is_new:
+        connection.execute(delete(clock).where(clock.c.ticket_id == ticket_id))
     rows = [
         {
             "ticket_id": ticket_id,
@@ -495,15 +498,20 @@ def security_events_since(connection: Connection, mailbox_id: int, since: dateti
 
 
 def gathering(
-    connection: Connection, mailbox_id: int, since: datetime, level_names: Mapping[int, str]
+    connection: Connection,
+    mailbox_id: int,
+    since: datetime,
+    services: Sequence[str],
+    level_names: Mapping[int, str],
 ) -> list[Ticket]:
-    """Return open tickets received since *since*, and all of incidents that are open: whom a new report may join."""
+    """Return live tickets on *services* received since *since* or in an open incident: whom a new report may join."""
     open_incidents = select(incident.c.id).where(incident.c.mailbox_id == mailbox_id, incident.c.closed_at.is_(None))
     return find(
         connection,
         level_names,
         ticket.c.mailbox_id == mailbox_id,
         ticket.c.status.in_(LIVE),
+        ticket.c.service.in_(services),
         or_(ticket.c.received_at >= since, ticket.c.incident_id.in_(open_incidents)),
     )
 
@@ -642,4 +650,6 @@ def _ticket(
         incident=row.incident_id,
         merged_into=row.merged_into,
         attachments=attachments,
+        origin_message_id=row.origin_message_id,
+        origin_references=tuple(row.origin_references),
     )
