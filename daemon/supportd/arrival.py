@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from supportd.config import Desk
 from supportd.core import fingerprint, screen, sender, severity, threads, tokens
+from supportd.core.mask import mask
 from supportd.core.model import Address, Mail, Rating, Screening
 from supportd.core.sender import Standing
 from supportd.core.threads import Clues
@@ -31,10 +32,15 @@ class Arrival:
 
     @property
     def text(self) -> str:
-        """Return what the sender wrote this time, or what stands in its place."""
+        """Return what the sender wrote this time, secrets hidden, or what stands in its place."""
         if self.mail.oversize:
             return _OVERSIZE_TEXT
-        return (self.mail.new_text or self.mail.text or self.mail.forwarded)[:_TEXT_LIMIT]
+        return mask((self.mail.new_text or self.mail.text or self.mail.forwarded)[:_TEXT_LIMIT])
+
+    @property
+    def subject(self) -> str:
+        """Return the subject with any secret in it hidden."""
+        return mask(self.mail.subject)
 
     @property
     def author(self) -> Address:
