@@ -17,6 +17,10 @@ class Unavailable(Exception):
     """The other side cannot serve us now (connection, timeout, 4yz): the same call may succeed later."""
 
 
+class Overtaken(Unavailable):
+    """Another daemon wrote the same first, and nothing of ours was written: another look shows what is left to do."""
+
+
 class Refused(Exception):
     """The other side said no for good (5yz, bad credentials): the same call will fail again."""
 

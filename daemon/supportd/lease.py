@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from supportd.db import ledger
@@ -79,13 +80,27 @@ class Lease:
 
 def owner_name() -> str:
     """Return who holds a lease: this host, this process, and when it started (a pid alone comes round again)."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_ticks(os.getpid())}"
+    return f"{_host()}:{os.getpid()}:{_start_ticks(os.getpid())}"
 
 
 def is_dead(owner: str) -> bool:
     """Return whether *owner* was a process of this host that runs no more."""
     host, pid, ticks = (*owner.rsplit(":", 2), "", "")[:3]
-    return host == socket.gethostname() and pid.isdigit() and _start_ticks(int(pid)) != ticks
+    return host == _host() and pid.isdigit() and _start_ticks(int(pid)) != ticks
+
+
+@cache
+def _host() -> str:
+    """Return the host's name and eight characters of its machine-id(5), at most 64 characters.
+
+    Two hosts may both be called "debian": each would take the other's living daemon for dead, and send its letters
+    again.
+    """
+    try:
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        machine_id = ""
+    return f"{socket.gethostname()[:55]}/{machine_id[:8]}"
 
 
 def _start_ticks(pid: int) -> str:

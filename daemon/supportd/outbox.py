@@ -84,9 +84,12 @@ class Outbox:
         # Whether the last pass ended because the provider's rate allows no letter yet.
         self.is_paced = False
         self.owner = owner_name()
+        # What the server has accepted and the database could not be told yet: (letter, reply).
+        self._accepted: list[tuple[int, str]] = []
+        self._is_interrupted = False
 
     def recover(self) -> None:
-        """Take over letters whose sender on this host is dead; called at start.
+        """Take over letters whose sender on this host is dead, and those of a pass of ours that was cut short.
 
         Raises:
             Unavailable: the database cannot be reached.
@@ -94,7 +97,7 @@ class Outbox:
         now = self._clock()
         with self._database.write() as connection:
             for owner in letters.owners(connection, self._mailbox_id):
-                if is_dead(owner):
+                if is_dead(owner) or owner == self.owner:
                     letters.release(connection, owner, now)
 
     def drain(self, is_stopping: Callable[[], bool]) -> Drained:
@@ -104,8 +107,18 @@ class Outbox:
             Unavailable: the server or the database cannot be reached; nothing is lost.
             Refused: the server does not accept our sign-in.
         """
-        sent = failed = 0
         self.is_paced = False
+        # Between 250 and its record the database may fail and we live: then nobody need doubt.
+        self._record_accepted()
+        if self._is_interrupted:
+            self.recover()
+        self._is_interrupted = True
+        drained = self._drain(is_stopping)
+        self._is_interrupted = False
+        return drained
+
+    def _drain(self, is_stopping: Callable[[], bool]) -> Drained:
+        sent = failed = 0
         self._settle_doubts()
         while not is_stopping():
             batch = self._claim()
@@ -135,6 +148,7 @@ class Outbox:
         """Close the connection and end our leases, so that what was under way is settled soon; never raises."""
         self._drop_session()
         try:
+            self._record_accepted()
             with self._database.write() as connection:
                 letters.release(connection, self.owner, self._clock())
         except Unavailable as error:
@@ -192,20 +206,26 @@ class Outbox:
             return LetterState.FAILED
         except Doubtful as error:
             self._drop_session()
-            self._doubt(one.id, one.doubts, one.ticket_id, str(error))
+            self._doubt(one.id, self.owner, one.doubts, one.ticket_id, str(error))
             _log.warning("letter", outcome="in doubt", reply=str(error), **fields)
             return LetterState.UNCERTAIN
         except Unavailable as error:
             return self._later(one, str(error), fields)
         # From the server's 250 to this commit lies the one window in which a death makes a second copy (R6).
         failpoint.hit("outbox.accepted")
-        now = self._clock()
-        with self._database.write() as connection:
-            letters.sent(connection, one.id, reply, now)
-            failpoint.hit("outbox.recording")
+        self._accepted.append((one.id, reply))
+        self._record_accepted()
         failpoint.hit("outbox.recorded")
         _log.info("letter", outcome="sent", reply=reply, **fields)
         return LetterState.SENT
+
+    def _record_accepted(self) -> None:
+        if self._accepted:
+            with self._database.write() as connection:
+                for number, reply in self._accepted:
+                    letters.sent(connection, number, reply, self._clock())
+                failpoint.hit("outbox.recording")
+            self._accepted.clear()
 
     def _later(self, one: Claimed, words: str, fields: dict[str, object]) -> LetterState:
         now = self._clock()
@@ -223,16 +243,16 @@ class Outbox:
             # A broken connection says something of the letter only when it breaks again.
             wait = _LOST_WAIT
         with self._database.write() as connection:
-            letters.again(connection, one.id, words, now + wait)
+            letters.again(connection, one.id, self.owner, words, now + wait)
             failpoint.hit("outbox.postponing")
         _log.info("letter", outcome="later", reply=words, wait_seconds=round(wait.total_seconds()), **fields)
         return LetterState.PENDING
 
     def _end(self, one: Claimed, state: LetterState, words: str) -> None:
         with self._database.write() as connection:
-            letters.end(connection, one.id, state, words)
+            if letters.end(connection, one.id, self.owner, state, words):
+                self._note_failure(connection, one.ticket_id, one.kind, one.recipient, words)
             failpoint.hit("outbox.giving-up")
-            self._note_failure(connection, one.ticket_id, one.kind, one.recipient, words)
 
     def _note_failure(
         self, connection: Connection, ticket_id: int | None, kind: str, recipient: str, words: str
@@ -246,22 +266,22 @@ class Outbox:
         """Decide what to do with letters whose sender died between DATA and its record."""
         with self._database.read() as connection:
             dead = letters.died_in_data(connection, self._mailbox_id, self._clock())
-        for number, doubts, ticket_id in dead:
-            self._doubt(number, doubts, ticket_id, "the daemon died while it handed the letter over")
+        for one in dead:
+            self._doubt(one.id, one.owner, one.doubts, one.ticket_id, "the daemon died while it handed the letter over")
 
-    def _doubt(self, number: int, doubts: int, ticket_id: int | None, words: str) -> None:
+    def _doubt(self, number: int, owner: str, doubts: int, ticket_id: int | None, words: str) -> None:
+        """Put a letter of *owner* off that may have been accepted, or give it up; another daemon may be faster."""
         with self._database.write() as connection:
-            if doubts >= _MOST_DOUBTS:
-                letters.end(connection, number, LetterState.UNCERTAIN, words)
+            if doubts < _MOST_DOUBTS:
+                letters.doubt(connection, number, owner, words, self._clock() + self._doubt_wait)
+            elif letters.end(connection, number, owner, LetterState.UNCERTAIN, words):
                 self._note_failure(connection, ticket_id, "letter", "", f"may or may not have arrived: {words}")
-            else:
-                letters.doubt(connection, number, words, self._clock() + self._doubt_wait)
             failpoint.hit("outbox.doubting")
 
     def _give_back(self, batch: list[Claimed]) -> None:
         if batch:
             with self._database.write() as connection:
-                letters.unclaim(connection, [one.id for one in batch])
+                letters.unclaim(connection, [one.id for one in batch], self.owner)
 
     def _may_send(self) -> bool:
         """Return whether the provider's rate allows a letter now: a burst of a minute's worth, then evenly."""
