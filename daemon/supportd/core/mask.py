@@ -29,9 +29,11 @@ _SECRET = re.compile(rf"(?<![\w.@-])(?:{_NAMES})(?![\w-])", re.IGNORECASE)
 _LEAD = re.compile(
     r"(?P<aside>(?:[ \t]+(?:for|of|on|to)(?:[ \t]+[\w'’-]{1,20}){1,4}?)?(?:[ \t]*\([^()\n]{0,60}\))?)"
     r"(?P<lead>[ \t]*(?:[:=»>→]|[-–—]{1,2}>?)[ \t]*\n?[ \t]*|"
-    r"['’]s[ \t]+|[ \t]+(?:is|was|are|will be|should be|has been|now|changed|set|reset|back|currently|still|just|it's|its|to|as|"
-    r"be|being|i use|we use|i used|used|jest|yra|es|est|ist|este|é)(?:[ \t]+(?:is|now|set|to|changed|back|be|still|just|"
-    r"currently|reset|as|simply|currently|all|the same:?|this:?)){0,3}[ \t]*[:=]?[ \t]+|[ \t]+(?=[\"'“‘`*\[<]))",
+    r"['’]s[ \t]+|"
+    r"[ \t]+(?:is|was|are|will be|should be|has been|now|changed|set|reset|back|currently|still|just|it's|its|to|as|be|"
+    r"being|i use|we use|i used|used|jest|yra|es|est|ist|este|é)"
+    r"(?:[ \t]+(?:is|now|set|to|changed|back|be|still|just|currently|reset|as|simply|all|the same:?|this:?)){0,3}"
+    r"[ \t]*[:=]?[ \t]+|[ \t]+(?=[\"'“‘`*\[<]))",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"[\"“‘'`*<\[]?(?P<value>[^\s\"”“’`<>]{3,64})")
