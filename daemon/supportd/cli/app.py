@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Command -> the module and the name it is found by, and its line in the help.
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "init": ("supportd.cli.init", "init", "A few questions, or flags, and a configuration is written."),
     "run": ("supportd.cli.app", "run", "The daemon: fetch, decide, answer, remind, until it is told to stop."),
     "once": ("supportd.cli.app", "once", "One pass: drain the mailbox, remind, drain the outbox."),
     "check": ("supportd.cli.check", "check", "Is everything in order?  A line for each thing, with the cure."),
