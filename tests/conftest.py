@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from servers import remove_leftovers
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 from servers.faulty_smtp import FaultySmtp
@@ -39,6 +40,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Return the private certificate authority that all servers of this test run share."""
+    remove_leftovers()
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 

@@ -67,7 +67,25 @@ def private_directory(name: str) -> Path:
     """Return a new directory that the servers' own users may enter; its path is short enough for a socket in it."""
     directory = Path(tempfile.mkdtemp(prefix=f"supportd-{name}-"))
     directory.chmod(0o755)
+    (directory / "owner").write_text(str(os.getpid()))
     return directory
+
+
+def remove_leftovers() -> None:
+    """End the servers of test processes that died before they could, and delete their directories."""
+    for owner in Path(tempfile.gettempdir()).glob("supportd-*/owner"):
+        # Another worker may be at the same, and be first; a process may end while it is looked at.
+        with contextlib.suppress(ServerProblem, OSError, ValueError):
+            if Path("/proc", str(int(owner.read_text()))).exists():
+                continue
+            directory = owner.parent
+            if (directory / "main.cf").exists():
+                as_root(program("postfix", "postfix"), "-c", str(directory), "stop")
+            for process in Path("/proc").glob("[0-9]*"):
+                # Dovecot and PostgreSQL are started with their directory, as leaders of a process group.
+                if str(directory).encode() in (process / "cmdline").read_bytes():
+                    as_root("kill", "-KILL", "--", f"-{process.name}")
+            as_root("rm", "-rf", str(directory))
 
 
 def free_ports(count: int) -> list[int]:
