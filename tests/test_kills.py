@@ -45,10 +45,10 @@ COMPLAINTS = ("the board is dark", "there is no sound", "the printer jams", "my 
 
 @dataclass(slots=True, kw_only=True)
 class Campaign:
-    """What was handed in, and which letters were being handed over at each death."""
+    """What was handed in, and which deaths fell into the window."""
 
     senders: dict[str, str] = field(default_factory=dict)  # Message-ID -> teacher
-    in_data: list[str] = field(default_factory=list)  # the letter's Message-ID, once for each death
+    hits: Counter[str] = field(default_factory=Counter)  # the letter's Message-ID -> accepted, and we died before C7
 
 
 def mail(number: int, sender: str) -> EmailMessage:
@@ -98,7 +98,11 @@ def kill_again_and_again(
             time.sleep(max(0.0, ends_at - time.monotonic()))
         finally:
             nursery.kill(pid)
-        campaign.in_data += letters_in_data(database)
+        if in_data := letters_in_data(database):
+            # Postfix writes its log by a process of its own.
+            time.sleep(0.3)
+            copies = accepted(postfix)
+            campaign.hits += Counter({name: 1 for name in in_data if copies[name] > campaign.hits[name]})
     return campaign
 
 
@@ -123,7 +127,7 @@ def accepted(postfix: Postfix) -> Counter[str]:
     return queued
 
 
-def check(house: House, dovecot: Dovecot, postfix: Postfix, database: Database, campaign: Campaign) -> dict[str, int]:
+def check(house: House, dovecot: Dovecot, database: Database, campaign: Campaign) -> dict[str, int]:
     """Assert that nothing is lost and nothing is doubled, and return the counts."""
     with database.read() as connection:
         verdicts = {
@@ -163,14 +167,11 @@ def check(house: House, dovecot: Dovecot, postfix: Postfix, database: Database, 
     assert arrived.keys() == recipients.keys()
     assert all(len(set(copies)) == 1 for copies in arrived.values())
 
-    deaths, copies = Counter(campaign.in_data), accepted(postfix)
-    extra = {name: len(found) - 1 for name, found in arrived.items() if len(found) > 1}
+    extra = {name: len(copies) - 1 for name, copies in arrived.items() if len(copies) > 1}
     # Each copy more is the work of one death that fell into the window.
-    assert all(count <= deaths[name] for name, count in extra.items())
-    hits = sum(min(deaths[name], copies[name]) for name in deaths)
-    assert sum(extra.values()) <= hits
+    assert all(count <= campaign.hits[name] for name, count in extra.items())
     assert audit.findings(database, config.load(house.file), clock) == ()
-    twice = sum(extra.values())
+    hits, twice = campaign.hits.total(), sum(extra.values())
     return {"lost": len(lost), "doubled tickets": len(doubled), "window hit": hits, "letters twice": twice}
 
 
@@ -187,7 +188,7 @@ def campaign_on(
         house.wait_until_done(len(campaign.senders), timeout_seconds=120)
     finally:
         nursery.stop(last)
-    counts = check(house, dovecot, postfix, database, campaign)
+    counts = check(house, dovecot, database, campaign)
     database.close()
     return {"kills": kills, "mails": len(campaign.senders), **counts}
 
