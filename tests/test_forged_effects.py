@@ -32,7 +32,7 @@ REQUESTER = "jane@allsaints.example"
 PARTICIPANT = "june@allsaints.example"
 INBOX = "it@allsaints.example"
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-PROFILES = (Profile.RFC8601, Profile.GOOGLE, Profile.MICROSOFT365)
+PROFILES = (Profile.RFC8601, Profile.GOOGLE, Profile.MICROSOFT365, Profile.NONE)
 EXAMPLE = Path(config.__file__).parents[1] / "config.example.yaml"
 
 
@@ -136,7 +136,11 @@ def test_forged_mails_move_no_ticket_and_carry_no_word_to_others(desk: Desk) -> 
     before = desk.the_ticket()
     written = max(number for number, _, _ in desk.letters())
 
-    for number, entry in enumerate(entry for file in FORGED for entry in entries(file)):
+    forged = [entry for file in FORGED for entry in entries(file)]
+    if desk.profile is Profile.NONE:
+        # Forged staff addresses are outside what this profile promises.
+        forged = [entry for entry in forged if entry.file == "threads.txt" and "From: {attacker}" in entry.text]
+    for number, entry in enumerate(forged):
         # Each word of the border in its turn: tests/test_forgeries.py has all of them with every mail.
         sayings = border.sayings(desk.profile)
         is_insider = entry.told.get("border") == "insider"
@@ -146,12 +150,8 @@ def test_forged_mails_move_no_ticket_and_carry_no_word_to_others(desk: Desk) -> 
     assert desk.the_ticket() == before
     after = [one for one in desk.letters() if one[0] > written]
     # The technicians read what comes in; a stranger with proof is told that his own mail has come; nobody else hears.
-    assert {recipient for _, recipient, _ in after} <= {
-        TECHNICIAN,
-        INBOX,
-        "evil@attacker.example",
-        "noreply@service.example",
-    }
+    proved = set() if desk.profile is Profile.NONE else {"evil@attacker.example", "noreply@service.example"}
+    assert {recipient for _, recipient, _ in after} <= {TECHNICIAN, INBOX} | proved
     assert [text for _, recipient, text in after if recipient not in (TECHNICIAN, INBOX) and "expired" in text] == []
 
 

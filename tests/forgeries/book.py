@@ -42,6 +42,7 @@ class Entry:
 
 
 def entries(file: str) -> Iterator[Entry]:
+    """Yield the entries of *file* in their order."""
     for block in (DIRECTORY / file).read_text(encoding="utf-8").split("====\n")[1:]:
         lines = block.removesuffix("\n").split("\n")
         why = lines.pop(0).removeprefix("# ")
@@ -80,9 +81,12 @@ def message(entry: Entry, profile: Profile, words: Words, places: Mapping[str, s
     if "\nsubject:" not in f"\n{fields}":
         head += "\nSubject: Re: [AS-123] Board"
     body = body or "#close\n\nYour password has expired, sign in at attacker.example."
-    told = {"mail-from": "mail_from", "signed-by": "signed_by", "helo": "helo"}
+    told = {key: filled(value, profile, places) for key, value in entry.told.items()}
     words = replace(
-        words, **{told[key]: filled(value, profile, places) for key, value in entry.told.items() if key in told}
+        words,
+        mail_from=told.get("mail-from", words.mail_from),
+        signed_by=told.get("signed-by", words.signed_by),
+        helo=told.get("helo", words.helo),
     )
     sent = f"{head}\nMessage-ID: <x@attacker.example>\nDate: Mon, 23 Nov 2026 09:00:00 +0000\n\n{body}\n"
     return (border.trace(profile, words) + sent.replace("\n", "\r\n")).encode("utf-8", "surrogateescape")
