@@ -18,7 +18,7 @@ JANE = "jane@allsaints.example"
 SAM = "sam@allsaints.example"
 STAFF = {"staff_domains": frozenset({SCHOOL}), "technicians": frozenset({SAM})}
 NONE = Trust(**STAFF)  # type: ignore[arg-type]
-BORDER = Trust(profile=Profile.RFC8601, authserv_id="mx.allsaints.example", **STAFF)  # type: ignore[arg-type]
+BORDER = Trust(profile=Profile.RFC8601, authserv_id="mx.allsaints.example", **STAFF)
 GOOGLE = Trust(profile=Profile.GOOGLE, **STAFF)  # type: ignore[arg-type]
 MICROSOFT = Trust(profile=Profile.MICROSOFT365, **STAFF)  # type: ignore[arg-type]
 
@@ -278,7 +278,7 @@ def test_a_second_server_inside_is_passed_only_when_the_border_is_named() -> Non
         profile=Profile.RFC8601,
         authserv_id="mx.allsaints.example",
         border_hosts=frozenset({"mx.allsaints.example"}),
-        **STAFF,  # type: ignore[arg-type]
+        **STAFF,
     )
 
     assert level(BORDER, inner, RESULTS, FROM_OUTSIDE) is Level.UNVERIFIED

@@ -23,7 +23,7 @@ SAM = "sam@allsaints.example"
 PARENT = "parent@gmail.example"
 STAFF = {"staff_domains": frozenset({"allsaints.example"}), "technicians": frozenset({SAM})}
 NONE = Trust(**STAFF)  # type: ignore[arg-type]
-BORDER = Trust(profile=Profile.RFC8601, authserv_id="mx.allsaints.example", **STAFF)  # type: ignore[arg-type]
+BORDER = Trust(profile=Profile.RFC8601, authserv_id="mx.allsaints.example", **STAFF)
 
 TICKET = Candidate(id=7, reference="AS-123", status=Status.OPEN, requester=JANE)
 
@@ -294,7 +294,7 @@ def test_a_technician_with_his_token_commands_under_profile_none() -> None:
         {"in_reply_to": (own_id(SAM, Role.TECHNICIAN),)},
         {"to": (Address(address=reply_address(SAM, Role.TECHNICIAN)),)},
     ):
-        placement = place(mail(SAM, **clue), TICKET)  # type: ignore[arg-type]
+        placement = place(mail(SAM, **clue), TICKET)
 
         assert isinstance(placement, Append)
         assert (placement.role, placement.level) == (Role.TECHNICIAN, Level.COMMANDING)
@@ -361,7 +361,7 @@ def test_a_forged_technician_with_a_stolen_token_leaves_a_held_note_and_an_alarm
 
 def test_a_proved_technician_without_token_leaves_a_note_that_steers_nothing() -> None:
     for clue in ({"subject": "[AS-123]"}, {"in_reply_to": (own_id(),)}):
-        placement = place(mail(SAM, **clue), TICKET, level=Level.TECHNICIAN, trust=BORDER)  # type: ignore[arg-type]
+        placement = place(mail(SAM, **clue), TICKET, level=Level.TECHNICIAN, trust=BORDER)
 
         assert isinstance(placement, Append)
         assert (placement.as_note, placement.level) == (True, Level.TECHNICIAN)
