@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from supportd.core import clean
 from supportd.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
+    from supportd.compose import PageSection
     from supportd.config import Config, Desk
+    from supportd.core.attainment import Attainment
     from supportd.core.hours import Day, Hours
     from supportd.core.sla import Move, Policy
 
@@ -69,6 +75,175 @@ def explain(context: click.Context, reference: str) -> None:
         post = desks.post(connection, desks.desk_of(connection, ticket_id))
         for line in steering.explanation(post, steering.load(post, ticket_id)):
             click.echo(line)
+
+
+@sla.command(epilog="For example:  supportd sla report --from 2026-11-01 --to 2026-11-30 --html november.html")
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The first date.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The last date, included.")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write one page to FILE.")
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--mailbox", help="Only of this mailbox.")
+@click.pass_context
+def report(
+    context: click.Context,
+    first: datetime | None,
+    last: datetime | None,
+    html_file: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+    mailbox: str | None,
+) -> None:
+    """Report how the promises were kept for tickets received between two dates; without dates, last week.
+
+    Met, missed and by how much, time paused and arrivals out of hours, a line for each target of each severity.  Late
+    is service time past the deadline.
+    """
+    from supportd import report as reports
+    from supportd.cli.desk import at_desk
+    from supportd.compose import PageSection
+    from supportd.service import clock
+
+    now = clock()
+    sections = []
+    with at_desk(context) as desks, desks.database.read() as connection:
+        wanted = desks.named(mailbox)
+        for desk in wanted:
+            start, end = reports.last_week(desk, now)
+            if first is not None or last is not None:
+                end = last.date() if last else desk.hours.local(now).date()
+                start = first.date() if first else end - timedelta(days=6)
+            if start > end:
+                raise click.UsageError(f"--from {start} is after --to {end}")
+            mailbox_id = desks.mailbox_id(connection, desk)
+            found = reports.figures(connection, desk, mailbox_id, start, end, now)
+            letter = reports.as_letter(connection, desk, mailbox_id, found)
+            sections.append(PageSection(mailbox=desk.name, found=found, report=letter))
+        if html_file is not None:
+            page = desks.post(connection, wanted[0]).composer.report_page(sections, now)
+            _write_text(html_file, page)
+    rows = [row for section in sections for row in figure_rows(section.mailbox, section.found)]
+    if csv_file is not None:
+        _write_text(csv_file, csv_text(rows))
+    if as_json:
+        click.echo(json.dumps([_report_object(section) for section in sections], ensure_ascii=False, indent=1))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(report_tables(sections))
+    else:
+        for row in rows:
+            click.echo("\t".join("" if value is None else str(value) for value in row.values()))
+
+
+def figure_rows(mailbox: str, found: Attainment) -> list[dict[str, str | int | None]]:
+    """Return a row for each target of each level, times in whole seconds of service time."""
+    rows: list[dict[str, str | int | None]] = []
+    for level in found.levels:
+        for kind, target in (("response", level.response), ("resolution", level.resolution)):
+            rows.append(
+                {
+                    "mailbox": mailbox,
+                    "from": str(found.first),
+                    "to": str(found.last),
+                    "severity": level.level,
+                    "name": level.name,
+                    "tickets": level.tickets,
+                    "out_of_hours": level.out_of_hours,
+                    "target": kind,
+                    "met": target.met,
+                    "missed": target.missed,
+                    "running": target.running,
+                    "median_late_seconds": _seconds(target.median_late),
+                    "90th_percentile_late_seconds": _seconds(target.ninetieth_late),
+                    "paused_seconds": _seconds(level.paused) if kind == "resolution" else 0,
+                }
+            )
+    return rows
+
+
+def csv_text(rows: Sequence[dict[str, str | int | None]]) -> str:
+    """Return *rows* as CSV (RFC 4180) with their names first; no cell can be a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(clean.cell(value) if isinstance(value, str) else value for value in row.values())
+    return out.getvalue()
+
+
+def _report_object(section: PageSection) -> dict[str, Any]:
+    return {
+        "mailbox": section.mailbox,
+        "from": str(section.found.first),
+        "to": str(section.found.last),
+        "tickets": section.found.tickets,
+        "open_now": section.report.open_tickets,
+        "figures": [
+            {name: row[name] for name in list(row)[3:]} for row in figure_rows(section.mailbox, section.found)
+        ],
+        "worst": [
+            {"ticket": miss.ticket.reference, "target": miss.clock, "late_seconds": _seconds(miss.late)}
+            for miss in section.report.misses
+        ],
+    }
+
+
+def _seconds(amount: timedelta | None) -> int | None:
+    return None if amount is None else round(amount.total_seconds())
+
+
+def report_tables(sections: Sequence[PageSection]) -> Group:
+    """Return the figures for a terminal: a table a mailbox, with the worst misses below it."""
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from supportd.core.explain import date_text
+
+    parts: list[RenderableType] = []
+    for section in sections:
+        found = section.found
+        title = f"{section.mailbox}: {date_text(found.first)} to {date_text(found.last)}"
+        table = Table(title=Text(title, style="bold"), title_justify="left", box=None, header_style="bold")
+        table.add_column("severity", no_wrap=True)
+        for name in ("tickets", "", "met", "missed", "running", "median late", "90% late", "paused"):
+            table.add_column(name, justify="right" if name else "left")
+        for level in found.levels:
+            for kind, target in (("reply", level.response), ("fix", level.resolution)):
+                is_first = kind == "reply"
+                table.add_row(
+                    Text(f"{level.level} {level.name}" if is_first else ""),
+                    str(level.tickets) if is_first else f"{level.out_of_hours} closed",
+                    kind,
+                    str(target.met),
+                    Text(str(target.missed), style="bold" if target.missed else ""),
+                    str(target.running),
+                    _rounded(target.median_late),
+                    _rounded(target.ninetieth_late),
+                    "" if is_first else _rounded(level.paused),
+                )
+        parts += [table, Text("closed: received while the service was closed; late: service time past the deadline")]
+        parts += [
+            Text(f"{miss.ticket.reference}: {miss.clock} {_rounded(miss.late)} late")
+            for miss in section.report.misses[:SHOWN_MISSES]
+        ]
+    return Group(*parts)
+
+
+def _rounded(amount: timedelta | None) -> str:
+    """Return service time to the minute, a started one as a whole."""
+    from supportd.core.explain import span_text
+
+    return "" if amount is None else span_text(timedelta(minutes=math.ceil(amount.total_seconds() / 60)))
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        # As it is: the line ends of CSV are CRLF on every system.
+        path.write_bytes(text.encode())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def answers(lines: Iterable[bytes], policy: Policy, hours: Hours) -> Iterator[tuple[str, bool]]:
@@ -333,6 +508,8 @@ def month_grids(hours: Hours) -> Group:
     return Group(rows, legend, Text(until), *map(Text, named))
 
 
+# The terminal names so many misses; the page has more.
+SHOWN_MISSES = 5
 # What marks a date, what it means, and its colour; the mark alone must be enough.
 MARKS = {
     "open": ("12", "open", "bold green"),

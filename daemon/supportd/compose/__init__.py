@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from supportd.compose.chart import Bars, attainment
 from supportd.compose.message import Head, Picture
 from supportd.compose.wording import Wording
 from supportd.core import clean
+from supportd.core.attainment import Attainment
 from supportd.core.commands import HELP
 from supportd.core.hours import Hours
 from supportd.core.model import Address, Attachment, Deadlines, Letter, Ticket
@@ -168,6 +170,20 @@ class Report:
     rows: tuple[ReportRow, ...] = ()
     misses: tuple[Miss, ...] = ()
     open_tickets: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSection:
+    """What the page of the report shows of one mailbox."""
+
+    mailbox: str
+    found: Attainment
+    report: Report
+
+    @property
+    def chart(self) -> str:
+        """Return the picture of the report, as it stands in the page itself (RFC 2397)."""
+        return base64.b64encode(attainment(_bars(self.report))).decode()
 
 
 class Composer:
@@ -363,6 +379,24 @@ class Composer:
         """Return a problem of the service itself, and its cure."""
         return self._letter("health", envelope, None, title=title, lines=lines, cure=cure)
 
+    # For a browser.
+
+    def report_page(self, sections: Sequence[PageSection], now: datetime) -> str:
+        """Return the report as one HTML page, good on paper too; *sections* are of the same dates."""
+        context = {
+            "first": sections[0].found.first,
+            "last": sections[0].found.last,
+            "now": now,
+            "school": self._school,
+            "sections": sections,
+            "zone": self._hours.zone,
+        }
+        return self._wording.page("report-page", context)
+
+    def page(self, name: str, now: datetime, **values: object) -> str:
+        """Return the HTML page *name* for a browser; instants in *values* are shown in the calendar's zone."""
+        return self._wording.page(name, {"now": now, "school": self._school, "zone": self._hours.zone, **values})
+
     # How.
 
     def _letter(
@@ -496,7 +530,11 @@ def _chart(report: Report | None) -> tuple[Picture, ...]:
     """Return the picture of *report*, none where nothing was asked of us."""
     if report is None or not report.rows:
         return ()
-    bars = [
+    return (Picture(name="attainment", content=attainment(_bars(report))),)
+
+
+def _bars(report: Report) -> list[Bars]:
+    return [
         Bars(
             name=f"{row.level} {clean.line(row.name, 14)}",
             replies=(row.response_met, row.response_missed),
@@ -504,4 +542,3 @@ def _chart(report: Report | None) -> tuple[Picture, ...]:
         )
         for row in report.rows
     ]
-    return (Picture(name="attainment", content=attainment(bars)),)

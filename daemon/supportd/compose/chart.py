@@ -43,11 +43,18 @@ def attainment(rows: Sequence[Bars]) -> bytes:
         for offset, word, counts in ((0, "reply", row.replies), (19, "fix", row.fixes)):
             _bar(draw, top + offset, counts)
             total = sum(counts)
-            said = f"{word} {counts[0]} of {total}" if total else f"{word}: none"
-            _text(draw, _BAR_RIGHT + 10, top + offset - 3, said, _INK if total else _QUIET, 13)
+            _text(draw, _BAR_RIGHT + 10, top + offset - 3, _said(word, *counts), _INK if total else _QUIET, 13)
     out = io.BytesIO()
     image.quantize(32).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _said(word: str, met: int, missed: int) -> str:
+    """Return the figures of one bar in the room there is for them: counts beyond a thousand as a share of all."""
+    total = met + missed
+    if not total:
+        return f"{word}: none"
+    return f"{word} {met} of {total}" if total < 1000 else f"{word} {met * 100 // total}% of {total}"
 
 
 def _legend(draw: ImageDraw.ImageDraw) -> None:

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import css_inline
@@ -35,9 +35,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from supportd.compose.message import Content
 from supportd.core import clean
+from supportd.core.sla import counted
 
 # One letter, rendered; far above any honest one, and far below what would hurt (the sandbox does not limit memory).
 RENDERED_LIMIT_CHARACTERS = 256_000
+_Rendered = TypeVar("_Rendered", Content, str)
 
 
 class Wording:
@@ -61,9 +63,21 @@ class Wording:
 
     def render(self, name: str, context: Mapping[str, object]) -> Content:
         """Return subject, text and HTML of the letter *name*; each round takes one failing own file out of use."""
+        return self._in_force(name, lambda environment, styles: self._render(environment, styles, name, context))
+
+    def page(self, name: str, context: Mapping[str, object]) -> str:
+        """Return the HTML of the page *name*, which is for a browser: its styles and pictures stand in it."""
+        file = f"{name}.html"
+        return clean.block(
+            self._in_force(file, lambda environment, _: _bounded(environment.get_template(file), context))
+        )
+
+    def _in_force(
+        self, name: str, render: Callable[[ImmutableSandboxedEnvironment, css_inline.CSSInliner], _Rendered]
+    ) -> _Rendered:
         while self._folder is not None and name not in self.problems:
             try:
-                return self._render(self._own, self._own_styles, name, context)
+                return render(self._own, self._own_styles)
             except Exception as error:  # noqa: BLE001 -- an edited template may fail in any way; the letter must go out.
                 file, line = _place(error, self._folder)
                 # Not in an own file, yet caused by one (an own layout without its block): the letter as shipped.
@@ -71,7 +85,7 @@ class Wording:
                 self.problems[culprit] = f"{self._folder / culprit}:{line}: {_reason(error)}"
                 if self._own.cache is not None:
                     self._own.cache.clear()
-        return self._render(self._shipped, self._styles, name, context)
+        return render(self._shipped, self._styles)
 
     def _render(
         self,
@@ -120,9 +134,9 @@ def _environment(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(when=_when, day=_day, lasting=_lasting, size=_size, lines=str.splitlines)
+    environment.filters.update(when=_when, day=_day, hours=_hours, size=_size, lines=str.splitlines)
     # No range(): a letter repeats what it is given, and two nested ranges could keep the daemon busy for hours.
-    environment.globals = {"command": _command}
+    environment.globals = {"command": _command, "counted": counted}
     return environment
 
 
@@ -288,16 +302,11 @@ def _day(context: Context, day: date) -> str:
     return named if day.year == context["now"].astimezone(context["zone"]).year else f"{named} {day.year}"
 
 
-def _lasting(duration: timedelta) -> str:
-    """Return a duration in words, to the minute: "25 minutes", "2 hours 10 minutes", "3 days 4 hours"."""
-    minutes = max(0, int(duration.total_seconds() // 60))
-    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    parts = [
-        f"{number} {unit}{'' if number == 1 else 's'}"
-        for number, unit in ((days, "day"), (hours, "hour"), (minutes, "minute"))
-        if number
-    ]
-    return " ".join(parts[:2]) or "less than a minute"
+def _hours(service_time: timedelta) -> str:
+    """Return service time in hours and minutes: a day of it is not a day of the calendar, so there are no days."""
+    minutes = max(0, int(service_time.total_seconds() // 60))
+    parts = [f"{number} {unit}" for number, unit in ((minutes // 60, "h"), (minutes % 60, "min")) if number]
+    return " ".join(parts) or ("0 min" if not service_time else "under 1 min")
 
 
 def _size(octets: int) -> str:

@@ -141,7 +141,6 @@ class Desk:
         self.templates = config.beside(mailbox.templates or config.templates)
         self.hours: Hours = (mailbox.calendar or config.calendar).hours()
         self.policy: Policy = policy(mailbox.severities or config.severities, config.immediate_within)
-        self.keywords: Keywords = config.compiled_keywords
         self.own_addresses = frozenset((mailbox.address, *mailbox.aliases))
         self.limits = config.limits
         self.trust = config.trust
@@ -150,6 +149,12 @@ class Desk:
         self.close_after_business_days = config.close_after_business_days
         self.shadow = config.shadow
         self._away = config.away
+        self._config = config
+
+    @property
+    def keywords(self) -> Keywords:
+        """Return the keywords, compiled on first use: most commands rate no mail."""
+        return self._config.compiled_keywords
 
     @property
     def promise_sha256(self) -> str:
