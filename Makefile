@@ -19,7 +19,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 # Two workers: each starts its own servers, and a file's tests stay together, so that they share them.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
-.PHONY: help demo test check release-test pictures servers lock clean
+.PHONY: help demo test check release-test bench pictures servers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ check: $(VENV)/.installed ## the fast part of `make test`, in seconds
 release-test: $(VENV)/.installed servers ## the long runs of one part: PART=end_to_end
 	@test -n "$(PART)" || { echo "make release-test: say which part, for example PART=end_to_end" >&2; exit 2; }
 	$(BIN)/pytest -m release -k "$(PART)" --timeout 7200
+
+bench: $(VENV)/.installed servers ## measure against peers and floors: MAILS=1000 ROUNDS=5; RECORD=1 keeps the figures
+	PYTHONPATH=tests $(BIN)/python bench/run.py --mails $(or $(MAILS),1000) --rounds $(or $(ROUNDS),5) $(if $(RECORD),--record)
 
 pictures: $(VENV)/.installed servers ## photograph every letter for the docs, in Chromium
 	$(BIN)/python tests/browser/pictures.py docs/pictures
