@@ -38,6 +38,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "severity": ("supportd.cli.severity", "severity", "Rehearse the keywords."),
     "inspect": ("supportd.cli.rehearse", "inspect", "How the pipeline sees .eml files; touches nothing."),
     "templates": ("supportd.cli.templates", "templates", "Look at every letter, and check your own wording."),
+    "publish": ("supportd.cli.publish", "publish", "The response times, dates and status as static pages."),
     "digest": ("supportd.cli.admin", "digest", "The digest as it would go out now."),
 }
 

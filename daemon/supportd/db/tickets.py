@@ -476,6 +476,24 @@ def has_bounced(connection: Connection, mailbox_id: int, address: str) -> bool:
     return any(details.get("action") == "failed" for (details,) in rows)
 
 
+def has_said_before(connection: Connection, one: Ticket, since: datetime) -> bool:
+    """Return whether the requester of *one* opened another ticket since *since* with the same subject and words."""
+    query = (
+        select(ticket.c.id)
+        .join_from(ticket, mailbox, mailbox.c.id == ticket.c.mailbox_id)
+        .where(
+            mailbox.c.name == one.mailbox,
+            ticket.c.requester == one.requester.address,
+            ticket.c.received_at >= since,
+            ticket.c.id < one.id,
+            ticket.c.subject == one.subject,
+            ticket.c.text == one.text,
+        )
+        .limit(1)
+    )
+    return connection.execute(query).scalar() is not None
+
+
 def record_security_event(
     connection: Connection, mailbox_id: int, *, at: datetime, kind: str, address: str, message_id: int, text: str
 ) -> None:
@@ -537,6 +555,7 @@ class IncidentRow:
     news: str
     news_due: datetime | None
     reports: int
+    closed_at: datetime | None = None
 
 
 def load_incident(connection: Connection, number: int) -> IncidentRow:
@@ -569,6 +588,31 @@ def news_due(connection: Connection, mailbox_id: int, now: datetime) -> list[int
             )
         ).scalars()
     )
+
+
+def public_incidents(connection: Connection, mailbox_id: int, since: datetime) -> list[IncidentRow]:
+    """Return the incidents declared by ``#status`` that were open at or after *since*, newest first."""
+    rows = connection.execute(
+        select(incident)
+        .where(
+            incident.c.mailbox_id == mailbox_id,
+            incident.c.status_text != "",
+            or_(incident.c.closed_at.is_(None), incident.c.closed_at >= since),
+        )
+        .order_by(incident.c.id.desc())
+    )
+    return [
+        IncidentRow(
+            id=row.id,
+            service=row.service,
+            opened_at=row.opened_at,
+            news=row.status_text,
+            news_due=row.news_due,
+            reports=0,
+            closed_at=row.closed_at,
+        )
+        for row in rows
+    ]
 
 
 def change_incident(connection: Connection, number: int, **values: Any) -> None:
