@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -469,16 +469,25 @@ def _field(raw: bytes, name: str) -> str:
     return str(message[name] or "")
 
 
-def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) -> Table:
-    from rich.markup import escape
+def _table(title: str) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="Tickets", title_style="bold", title_justify="left", expand=True, pad_edge=False)
+    return Table(
+        title=title, title_style="bold", title_justify="left", expand=True, pad_edge=False, box=box.SIMPLE_HEAD
+    )
+
+
+def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) -> Table:
+    from rich.markup import escape
+
+    table = _table("Tickets")
     table.add_column("ticket", no_wrap=True)
-    table.add_column("from", ratio=3)
-    table.add_column("subject", ratio=5)
+    # A line a ticket, however narrow the terminal is.
+    table.add_column("from", ratio=3, no_wrap=True)
+    table.add_column("subject", ratio=5, no_wrap=True)
     table.add_column("severity", no_wrap=True)
-    table.add_column("because of", ratio=4)
+    table.add_column("because of", ratio=4, no_wrap=True)
     table.add_column("answer by", no_wrap=True)
     table.add_column("fixed by", no_wrap=True)
     table.add_column("told", no_wrap=True)
@@ -497,7 +506,7 @@ def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) 
             escape(ticket.requester.name or ticket.requester.address),
             "[dim]restricted[/]" if ticket.restricted else escape(ticket.subject) or "[dim](no subject)[/]",
             f"[{style}] {ticket.level} {escape(ticket.level_name)} [/]",
-            escape(", ".join(list(evidence)[:3])) or "[dim]nothing else fits[/]",
+            escape(", ".join(list(evidence)[:3])) or f"[dim]{'who wrote' if ticket.evidence else 'nothing else fits'}[/]",
             "[green]answered[/]" if ticket.responded_at else _when(ticket.response_due, zone),
             "[green]resolved[/]" if ticket.resolved_at else _when(ticket.resolution_due, zone),
             acknowledged,
@@ -506,7 +515,11 @@ def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) 
 
 
 def _when(instant: datetime | None, zone: ZoneInfo) -> str:
-    return f"{instant.astimezone(zone):%a %d %b %H:%M}" if instant else "–"
+    """Return the local day and time, in few letters: the day of the week is enough within the next six days."""
+    if instant is None:
+        return "–"
+    is_near = instant - datetime.now(UTC) < timedelta(days=6)  # noqa: TID251 - near is near to now
+    return f"{instant.astimezone(zone):{'%a %H:%M' if is_near else '%a %d %b'}}"
 
 
 def _others_table(
@@ -515,35 +528,38 @@ def _others_table(
     references: dict[int, str],
 ) -> Table:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(title="Mails that opened no ticket", title_style="bold", title_justify="left", pad_edge=False)
-    for column in ("mail", "became", "on", "why"):
-        table.add_column(column)
+    table = _table("Mails that opened no ticket")
+    table.add_column("from", ratio=2, no_wrap=True)
+    table.add_column("subject", ratio=4, no_wrap=True)
+    table.add_column("became", no_wrap=True)
+    table.add_column("on", no_wrap=True)
+    table.add_column("why", ratio=4)
     for raw, row in others:
         ticket_id = row["ticket_id"]
         table.add_row(
-            f"{escape(_field(raw, 'Subject'))} [dim]{escape(_field(raw, 'From'))}[/]",
+            escape(parseaddr(_field(raw, "From"))[0]),
+            escape(_field(raw, "Subject")),
             str(row["verdict"]),
             references.get(ticket_id, "") if isinstance(ticket_id, int) else "",
             escape(str(row["reason"] or row["rule"] or "")),
         )
     for one in quarantined:
-        table.add_row(f"[dim]{escape(one.sender) or '(from nobody)'}[/]", "quarantined", "", escape(one.reason))
+        table.add_row(escape(one.sender) or "[dim](nobody)[/]", "", "quarantined", "", escape(one.reason))
     return table
 
 
 def _letters_table(letters: Sequence[Posted]) -> Table:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(title="Letters that went out", title_style="bold", title_justify="left", pad_edge=False)
-    table.add_column("kind")
-    table.add_column("count", justify="right")
-    table.add_column("for example")
+    table = _table("Letters that went out")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("for example", ratio=1, no_wrap=True)
+    table.add_column("to be opened at", no_wrap=True)
     for kind in dict.fromkeys(letter.kind for letter in letters):
         some = [letter for letter in letters if letter.kind == kind]
-        table.add_row(kind, str(len(some)), f"{escape(some[0].subject)} [dim]{some[0].file}[/]")
+        table.add_row(kind, str(len(some)), escape(some[0].subject), f"[dim]{some[0].file}[/]")
     return table
 
 
