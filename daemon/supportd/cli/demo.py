@@ -494,6 +494,7 @@ def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) 
     for ticket in opened:
         # Who wrote is told in its own column.
         evidence = dict.fromkeys(one.words for one in ticket.evidence if one.field != "from")
+        otherwise = "who wrote" if ticket.evidence else "nothing else fits"
         style = SEVERITY_STYLES.get(ticket.level, "")
         if ticket.automatic:
             acknowledged = "[dim]machine[/]"
@@ -506,7 +507,7 @@ def _tickets_table(opened: Sequence[Ticket], told: set[object], zone: ZoneInfo) 
             escape(ticket.requester.name or ticket.requester.address),
             "[dim]restricted[/]" if ticket.restricted else escape(ticket.subject) or "[dim](no subject)[/]",
             f"[{style}] {ticket.level} {escape(ticket.level_name)} [/]",
-            escape(", ".join(list(evidence)[:3])) or f"[dim]{'who wrote' if ticket.evidence else 'nothing else fits'}[/]",
+            escape(", ".join(list(evidence)[:3])) or f"[dim]{otherwise}[/]",
             "[green]answered[/]" if ticket.responded_at else _when(ticket.response_due, zone),
             "[green]resolved[/]" if ticket.resolved_at else _when(ticket.resolution_due, zone),
             acknowledged,
