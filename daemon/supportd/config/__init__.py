@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from supportd.config import document
 from supportd.config.calendar import CalendarSection
@@ -35,7 +35,7 @@ from supportd.config.mailbox import (
 )
 from supportd.config.secrets import Secret
 from supportd.config.targets import DEFAULT_WITHIN_MINUTES, MinutesText, Severities, policy
-from supportd.core import screen
+from supportd.core import safeguarding, screen
 from supportd.core.hours import Hours
 from supportd.core.sender import Profile, Trust
 from supportd.core.severity import Keywords
@@ -103,6 +103,19 @@ class HealthSection(Section):
         return self
 
 
+class SafeguardingSection(Section):
+    """Words that restrict a ticket, and who reads it then."""
+
+    words: tuple[str, ...] = safeguarding.SHIPPED
+    designated: tuple[EmailAddress, ...] = ()
+
+    @field_validator("words")
+    @classmethod
+    def _are_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        safeguarding.compile_phrases(words)
+        return words
+
+
 class LimitsSection(Section):
     """The caps that hold even if every other guard fails (behaviour.md "What it sends")."""
 
@@ -146,6 +159,8 @@ class Desk:
         self.trust = config.trust
         self.blocked = frozenset(config.blocked)
         self.machines = frozenset(config.machines)
+        self.harm = safeguarding.compile_phrases(config.safeguarding.words)
+        self.designated = config.safeguarding.designated
         self.close_after_business_days = config.close_after_business_days
         self.shadow = config.shadow
         self._away = config.away
@@ -223,6 +238,7 @@ class Config(Section):
     templates: Path | None = None
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
+    safeguarding: SafeguardingSection = SafeguardingSection()
     poll_seconds: int = Field(default=60, ge=1, le=3600)
     idle: bool = True
     first_start_answers_minutes: int = Field(default=60, ge=0)
