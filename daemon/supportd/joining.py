@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from supportd import failpoint, steering
 from supportd.arrival import Arrival
 from supportd.core import commands, screen, threads, tokens
 from supportd.core.commands import Verb
-from supportd.core.model import EventKind, Status, Ticket, Verdict
+from supportd.core.model import Address, Event, EventKind, Status, Ticket, Verdict
 from supportd.core.sender import Level
 from supportd.core.threads import Append
 from supportd.core.tokens import Role
@@ -21,6 +22,22 @@ from supportd.steering import DAEMON, Actor
 
 # Technicians who steered a ticket within this hear of each other's commands.
 _LATELY = timedelta(hours=1)
+# Who gives a command so soon after a colleague's has not seen what that one did.
+_JUST_NOW = timedelta(minutes=5)
+# What an event says in the words of the commands, and which of its details stands behind.
+_ACTS = {
+    EventKind.TAKEN: ("#ack", ""),
+    EventKind.ASSIGNED: ("#assign", "technician"),
+    EventKind.CORRECTED: ("#severity", "level"),
+    EventKind.WAITING: ("#wait", ""),
+    EventKind.NOTED: ("#note", ""),
+    EventKind.RESOLVED: ("#resolve", ""),
+    EventKind.CLOSED: ("#close", ""),
+    EventKind.REOPENED: ("#reopen", ""),
+    EventKind.MERGED: ("#merge", "into"),
+    EventKind.STATUS: ("#status", ""),
+    EventKind.ANSWERED: ("an answer", ""),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +80,19 @@ def _obey(post: Post, arrival: Arrival, ticket: Ticket, author: Actor) -> Joined
     if isinstance(read, commands.Mistake):
         _answer_mistake(post, arrival, ticket, author, read)
         return Joined(ticket=ticket, verdict=Verdict.COMMAND, rule="mistake")
+    before = tickets.events(post.connection, ticket.id)
     savepoint = post.connection.begin_nested()
+    todo = list(read.commands)
     try:
-        for command in read.commands:
-            ticket = steering.apply(post, ticket, command, author, text=read.text)
+        while todo:
+            ticket = steering.apply(post, ticket, todo[0], author, text=read.text)
+            del todo[0]
     except UserError as error:
         savepoint.rollback()
         mistake = commands.Mistake(
-            understood=tuple(str(command) for command in read.commands),
+            understood=tuple(str(command) for command in read.commands if command != todo[0]),
             problems=error.problems,
-            example=commands.HELP[read.commands[0].verb].example,
+            example=commands.HELP[todo[0].verb].example,
         )
         _answer_mistake(post, arrival, steering.load(post, ticket.id), author, mistake)
         return Joined(ticket=ticket, verdict=Verdict.COMMAND, rule="mistake")
@@ -90,7 +110,7 @@ def _obey(post: Post, arrival: Arrival, ticket: Ticket, author: Actor) -> Joined
         )
     if not read.commands:
         return Joined(ticket=ticket)
-    _tell_colleagues(post, arrival, ticket, author, read)
+    _tell_colleagues(post, arrival, ticket, author, read, before)
     return Joined(ticket=ticket, verdict=Verdict.COMMAND)
 
 
@@ -103,29 +123,38 @@ def _confirmed(post: Post, arrival: Arrival, ticket: Ticket) -> str:
 
 
 def _tell_colleagues(
-    post: Post, arrival: Arrival, ticket: Ticket, author: Actor, read: commands.Read
+    post: Post, arrival: Arrival, ticket: Ticket, author: Actor, read: commands.Read, before: Sequence[Event]
 ) -> None:
-    """Tell other technicians who steered this ticket lately what was done now: two at once must not surprise."""
-    since = post.now - _LATELY
-    lately = {
-        one.by
-        for one in tickets.events(post.connection, ticket.id)
-        if one.at >= since and one.by in post.desk.technician_addresses and one.by != author.address
-    }
-    done = ", ".join(str(command) for command in read.commands)
-    for colleague in sorted(lately):
+    """Tell technicians who steered this ticket lately what was done now, and its author what they did just *before*."""
+
+    def tell(recipient: str, key: str, title: str) -> None:
         post.to_technician(
             "notice",
-            f"steered:{arrival.row.id}",
-            colleague,
+            key,
+            recipient,
             lambda envelope: post.composer.notice(
                 envelope,
                 ticket,
-                title=f"{author.name or author.address} gave {done}",
+                title=title,
                 lines=(f"The ticket is now {ticket.status}, level {ticket.level} {ticket.level_name}.",),
             ),
             ticket=ticket,
         )
+
+    done = ", ".join(str(command) for command in read.commands)
+    acts = [one for one in before if one.by in post.desk.technician_addresses and one.by != author.address]
+    for colleague in sorted({one.by for one in acts if one.at >= post.now - _LATELY}):
+        tell(colleague, f"steered:{arrival.row.id}", f"{author.name or author.address} gave {done}")
+    for act in acts:
+        if act.at >= post.now - _JUST_NOW:
+            name = steering.actor_of(post, Address(address=act.by)).name
+            tell(author.address, f"steered-before:{act.number}", f"Just before you, {name} wrote: {_in_words(act)}")
+
+
+def _in_words(act: Event) -> str:
+    """Return what a technician did as the line that he wrote, or its like."""
+    verb, detail = _ACTS.get(act.kind, (str(act.kind), ""))
+    return f"{verb} {act.detail(detail) if detail else ''}".rstrip()
 
 
 def _answer_mistake(
@@ -154,8 +183,9 @@ def _hear(post: Post, arrival: Arrival, ticket: Ticket, author: Actor, *, reopen
     word = threads.requester_word(mail.new_text) if author.address == ticket.requester.address else None
     if word is not None and ticket.status in steering.LIVE:
         _do_as_told(post, ticket, author, word, number)
-        return
-    if reopens:
+        if word is threads.Word.STATUS:
+            return
+    elif reopens:
         steering.reopen(post, ticket, author)
     elif ticket.status is Status.WAITING:
         steering.resume(post, ticket, author)
@@ -186,7 +216,8 @@ def _hear(post: Post, arrival: Arrival, ticket: Ticket, author: Actor, *, reopen
 def _do_as_told(post: Post, ticket: Ticket, author: Actor, word: threads.Word, number: int) -> None:
     """Do what the requester asks for in one word: "solved" resolves her ticket, "status" tells how it stands."""
     if word is threads.Word.SOLVED:
-        steering.resolve(post, ticket, author, "")
+        # Hers alone: what others have reported is not solved because she says so.
+        steering.resolve_one(post, ticket, author, "")
         lines: tuple[str, ...] = ("We take it as solved, as you wrote. If it is not, just reply.",)
     else:
         lines = steering.standing(post, ticket)

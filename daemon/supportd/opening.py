@@ -2,71 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from supportd import failpoint, steering
 from supportd.arrival import Arrival
-from supportd.core import commands, forwards, incidents, sla, threads
+from supportd.core import commands, forwards, incidents, severity, sla, threads
 from supportd.core.commands import Verb
 from supportd.core.explain import explain
-from supportd.core.model import DEFAULT_LEVEL, Address, Event, EventKind, Rating, Ticket
+from supportd.core.model import DEFAULT_LEVEL, Address, Attachment, Event, EventKind, Rating, Ticket
+from supportd.core.safeguarding import tells_of_harm
 from supportd.core.sender import Level
 from supportd.core.threads import NewLinked, Placement
+from supportd.core.tokens import Role
 from supportd.db import ledger, letters, tickets
 from supportd.post import Post
-from supportd.steering import DAEMON
+from supportd.steering import DAEMON, Actor
 
 # The second alert of an incident carries the count, after this long.
 _INCIDENT_COUNT_AFTER = timedelta(minutes=3)
+# An automatic answer without any marker comes within minutes of our letter; an hour allows for slow mail.
+_ECHO_WITHIN = timedelta(hours=1)
 
 
 def open_ticket(post: Post, arrival: Arrival, placement: Placement) -> Ticket:
     """Open a ticket for the mail, with its events and letters, and return it."""
-    mail, row = arrival.mail, arrival.row
-    history = sla.History(received_at=row.received_at, level=arrival.rating.level)
-    clocks = sla.clocks(history, post.desk.policy, post.desk.hours, post.now)
-    is_verified = arrival.standing.level >= Level.VERIFIED
-    reference = tickets.next_reference(post.connection, post.desk.mailbox.reference)
-    ticket_id = tickets.open_ticket(
-        post.connection,
-        mailbox_id=post.mailbox_id,
-        reference=reference,
-        subject=mail.subject,
+    mail, row, standing = arrival.mail, arrival.row, arrival.standing
+    ticket, clocks = _enter(
+        post,
+        steering.actor_of(post, arrival.author),
+        subject=arrival.subject,
         requester=arrival.author,
         text=arrival.text,
         rating=arrival.rating,
-        deadlines=clocks.deadlines,
         received_at=row.received_at,
-        next_check_at=post.now,
         automatic=arrival.screening.automatic,
-        verified=is_verified,
-        restricted=False,
+        verified=standing.level >= Level.VERIFIED,
         participants=participants(post, arrival),
+        attachments=mail.attachments,
         origin_message_id=mail.message_id,
         origin_references=mail.references,
+        message_id=row.id,
+        details={"evidence": f"{standing.level.name.lower()}: {'; '.join(standing.reasons)}"},
     )
-    failpoint.hit("decide.opened")
-    tickets.write_clocks(post.connection, ticket_id, clocks.all, is_new=True)
-    author = steering.actor_of(post, arrival.author)
-    received = Event(kind=EventKind.RECEIVED, at=post.now, by=author.address, way=author.way, text=arrival.text)
-    number = tickets.append(post.connection, ticket_id, received, message_id=row.id)
-    tickets.attach(post.connection, ticket_id, number, mail.attachments)
-    ticket = steering.load(post, ticket_id)
-    rated = {"level": str(arrival.rating.level), "row": arrival.rating.row}
-    steering.record(post, ticket, EventKind.RATED, DAEMON, details=rated)
     if isinstance(placement, NewLinked):
         linked = steering.load(post, placement.linked)
         steering.record(post, ticket, EventKind.LINKED, DAEMON, details={"ticket": linked.reference})
-    incident = _gather(post, ticket)
-    ticket = replace(ticket, incident=incident)
+    ticket = replace(ticket, incident=_gather(post, ticket))
     if not _pass_on(post, arrival, ticket):
         _acknowledge(post, arrival, ticket)
     failpoint.hit("decide.acknowledged")
     if not row.silent:
-        _alert(post, arrival, ticket, clocks)
+        _alert(post, ticket, clocks, mail.attachments, warnings=(placement.alarm,) if placement.alarm else ())
     return ticket
+
+
+def open_by_hand(post: Post, actor: Actor, requester: Address, subject: str, text: str) -> Ticket:
+    """Open a ticket for somebody who rang or came by, and return it; one of the school's people is acknowledged."""
+    ticket, clocks = _enter(
+        post,
+        actor,
+        subject=subject,
+        requester=requester,
+        text=text,
+        rating=severity.rate(subject, text, requester.address, post.desk.keywords, automatic=False),
+        received_at=post.now,
+        participants=(requester.address,),
+    )
+    ticket = replace(ticket, incident=_gather(post, ticket))
+    if requester.domain in post.desk.staff_domains:
+        steering.acknowledge(post, ticket)
+    _alert(post, ticket, clocks, ())
+    return steering.load(post, ticket.id)
+
+
+def _enter(
+    post: Post,
+    actor: Actor,
+    *,
+    subject: str,
+    requester: Address,
+    text: str,
+    rating: Rating,
+    received_at: datetime,
+    automatic: bool = False,
+    verified: bool = True,
+    participants: Iterable[str] = (),
+    attachments: Sequence[Attachment] = (),
+    origin_message_id: str | None = None,
+    origin_references: Sequence[str] = (),
+    message_id: int | None = None,
+    details: Mapping[str, str] | None = None,
+) -> tuple[Ticket, sla.Clocks]:
+    """Enter a new ticket under the next reference with its first two events, and return it with its clocks."""
+    history = sla.History(received_at=received_at, level=rating.level)
+    clocks = sla.clocks(history, post.desk.policy, post.desk.hours, post.now)
+    ticket_id = tickets.open_ticket(
+        post.connection,
+        mailbox_id=post.mailbox_id,
+        reference=tickets.next_reference(post.connection, post.desk.mailbox.reference),
+        subject=subject,
+        requester=requester,
+        text=text,
+        rating=rating,
+        deadlines=clocks.deadlines,
+        received_at=received_at,
+        next_check_at=post.now,
+        automatic=automatic,
+        verified=verified,
+        restricted=bool(tells_of_harm(f"{subject}\n{text}", post.desk.harm)),
+        participants=participants,
+        origin_message_id=origin_message_id,
+        origin_references=origin_references,
+    )
+    failpoint.hit("decide.opened")
+    tickets.write_clocks(post.connection, ticket_id, clocks.all, is_new=True)
+    told = tuple((details or {}).items())
+    received = Event(kind=EventKind.RECEIVED, at=post.now, by=actor.address, way=actor.way, text=text, details=told)
+    number = tickets.append(post.connection, ticket_id, received, message_id=message_id)
+    tickets.attach(post.connection, ticket_id, number, attachments)
+    ticket = steering.load(post, ticket_id)
+    steering.record(post, ticket, EventKind.RATED, DAEMON, details={"level": str(rating.level), "row": rating.row})
+    if ticket.restricted:
+        _tell_designated(post, ticket)
+    return ticket, clocks
 
 
 def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
@@ -105,6 +165,22 @@ def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
     return False
 
 
+def _tell_designated(post: Post, ticket: Ticket) -> None:
+    """Give the designated people the reference alone: what it says is read where it is kept."""
+    for recipient in post.desk.designated:
+        post.to_technician(
+            "notice",
+            f"restricted:{ticket.reference}",
+            recipient,
+            lambda envelope: post.composer.notice(
+                envelope,
+                title=f"{ticket.reference} may concern safeguarding",
+                lines=("Nobody else is shown what it says.", f"Read it with: supportd ticket show {ticket.reference}"),
+            ),
+            role=Role.READER,
+        )
+
+
 def participants(post: Post, arrival: Arrival) -> list[str]:
     """Return who takes part: the sender and, of a believed one, the staff addresses that he copied in."""
     ours = (*post.desk.own_addresses, post.desk.it_inbox or "")
@@ -120,11 +196,20 @@ def _acknowledge(post: Post, arrival: Arrival, ticket: Ticket) -> None:
         and not arrival.row.silent
         and ticket.requester.address
     )
-    if may_answer:
+    if may_answer and tickets.has_said_before(post.connection, ticket, post.now - _ECHO_WITHIN):
+        words = "not acknowledged: the same words came before within the hour, as an automatic answer sends them"
+        steering.record(post, ticket, EventKind.NOTED, DAEMON, text=words)
+    elif may_answer:
         steering.acknowledge(post, ticket, outsider=arrival.standing.level < Level.MEMBER)
 
 
-def _alert(post: Post, arrival: Arrival, ticket: Ticket, clocks: sla.Clocks) -> None:
+def _alert(
+    post: Post,
+    ticket: Ticket,
+    clocks: sla.Clocks,
+    attachments: Sequence[Attachment],
+    warnings: Sequence[str] = (),
+) -> None:
     """Tell the technicians: levels 1 to 3 at once, 4 to 6 quietly and while the service is open."""
     if ticket.incident is not None:
         # The first report's alert has gone; one more with the count follows, once for the incident.
@@ -166,7 +251,7 @@ def _alert(post: Post, arrival: Arrival, ticket: Ticket, clocks: sla.Clocks) -> 
             f"alert:{ticket.reference}",
             recipient,
             lambda envelope: post.composer.alert(
-                envelope, ticket, explanation=explained, attachments=arrival.mail.attachments
+                envelope, ticket, explanation=explained, warnings=warnings, attachments=attachments
             ),
             ticket=ticket,
         )
@@ -220,32 +305,18 @@ def flood(post: Post, arrival: Arrival) -> tuple[str, int | None] | None:
     hour = f"{post.now:%m-%dT%H}"
     if not tickets.reserve_slot(post.connection, post.mailbox_id, "flood", hour, post.now, "opened"):
         return reason, None
-    history = sla.History(received_at=arrival.row.received_at, level=DEFAULT_LEVEL)
-    clocks = sla.clocks(history, post.desk.policy, post.desk.hours, post.now)
-    ticket_id = tickets.open_ticket(
-        post.connection,
-        mailbox_id=post.mailbox_id,
-        reference=tickets.next_reference(post.connection, post.desk.mailbox.reference),
+    ticket, clocks = _enter(
+        post,
+        DAEMON,
         subject="Flood of mail from outside",
         requester=Address(address=post.desk.mailbox.address),
         text=f"{reason}. What comes beyond it is screened; see: supportd quarantine list --screened",
         rating=Rating(level=DEFAULT_LEVEL, name=post.desk.level_names[DEFAULT_LEVEL], row="flood"),
-        deadlines=clocks.deadlines,
         received_at=arrival.row.received_at,
-        next_check_at=post.now,
         automatic=True,
-        verified=True,
-        restricted=False,
-        participants=(),
-        origin_message_id=None,
-        origin_references=(),
     )
-    tickets.write_clocks(post.connection, ticket_id, clocks.all)
-    ticket = steering.load(post, ticket_id)
-    steering.record(post, ticket, EventKind.RECEIVED, DAEMON, text=ticket.text)
-    steering.record(post, ticket, EventKind.RATED, DAEMON, details={"level": str(DEFAULT_LEVEL), "row": "flood"})
-    _alert(post, arrival, ticket, clocks)
-    return reason, ticket_id
+    _alert(post, ticket, clocks, ())
+    return reason, ticket.id
 
 
 def _over_cap(post: Post, arrival: Arrival) -> str | None:

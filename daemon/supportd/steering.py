@@ -214,17 +214,17 @@ def resolve(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
     """Resolve the ticket and, with it, every live one of its incident: everyone who reported it is answered at once."""
     if ticket.status in (Status.RESOLVED, Status.CLOSED):
         raise UserError(f"{ticket.reference} is {ticket.status} already")
-    _resolve(post, ticket, actor, text)
+    resolve_one(post, ticket, actor, text)
     if ticket.incident is None:
         return
     for other in tickets.of_incident(post.connection, ticket.incident, post.desk.level_names):
         if other.id != ticket.id and other.status in LIVE:
-            _resolve(post, other, actor, text)
+            resolve_one(post, other, actor, text)
     tickets.change_incident(post.connection, ticket.incident, closed_at=post.now, news_due=None)
 
 
-def _resolve(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
-    """Resolve one ticket, which meets both clocks; the requester and who takes part are told what was done."""
+def resolve_one(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:
+    """Resolve this ticket alone, which meets both clocks; the requester and who takes part are told what was done."""
     if ticket.status is Status.WAITING:
         record(post, ticket, EventKind.RESUMED, actor)
     number = record(post, ticket, EventKind.RESOLVED, actor, text=text)

@@ -25,7 +25,7 @@ from servers.postfix import Postfix
 SHAPES = Path(__file__).parent / "clients"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(SHAPES),
-    autoescape=False,  # noqa: S701 - mail is not HTML, and the HTML in it says `| e` where it must
+    autoescape=False,  # mail is not HTML, and the HTML in it says `| e` where it must
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -142,7 +142,7 @@ def mutt(
 set folder="imaps://{user}@localhost:{dovecot.imaps_port}/" spoolfile="+INBOX" imap_user="{address}"
 set imap_pass="{PASSWORD}" smtp_pass="{PASSWORD}" ssl_ca_certificates_file="{dovecot.certificates.authority}"
 set smtp_url="smtp://{user}@localhost:{postfix.submission_port}/" ssl_starttls=yes ssl_force_tls=yes
-set smtp_authenticators="plain" ssl_usesystemcerts=no
+set smtp_authenticators="plain"
 set from="{address}" realname="{name}" use_from=yes hostname="allsaints.example" charset="utf-8"
 set editor="sh {editor}" autoedit=yes fast_reply=yes include=yes abort_unmodified=no copy=no quit=yes wait_key=no
 set sleep_time=0 mail_check=3600 sort=mailbox-order tmpdir="{folder}" header_cache="" certificate_file=""

@@ -131,6 +131,8 @@ class Stage:
                 raise ValueError(f"no step is called {what}")
 
     def _write(self, given: dict[str, Any]) -> None:
+        # One after the other: Postfix delivers side by side what it has at the same time.
+        self._traffic.settle()
         sender = PEOPLE.get(given["from"], given["from"])
         address = email.utils.parseaddr(sender)[1]
         program = given.get("with", "plain")
@@ -147,7 +149,9 @@ class Stage:
             self._traffic.expect(1)
             return
         now = datetime.now(UTC) - timedelta(minutes=given.get("minutes_ago", 0))
-        if "passes_on" in given:
+        if "returns" in given:
+            raw = bytes(self._letter(given["from"], given["returns"]))
+        elif "passes_on" in given:
             original = self._letter(given["from"], given["passes_on"])
             raw = programs.passed_on(bytes(original), sender=sender, to=SUPPORT, text=text, now=now)
         else:
@@ -270,7 +274,8 @@ class Stage:
 
     def letters(self, person: str) -> list[EmailMessage]:
         """Return all mails in the mailbox of *person*, oldest first."""
-        return [read(raw) for raw in self.dovecot.messages(address_of(person))]
+        folders = ("INBOX", "Processed") if person == "support" else ("INBOX",)
+        return [read(raw) for folder in folders for raw in self.dovecot.messages(address_of(person), folder)]
 
     def _letter(self, person: str, wanted: str) -> EmailMessage:
         """Return the newest mail of a kind in somebody's mailbox: "alert", "alert AS-2", "mail", "mail Subject"."""

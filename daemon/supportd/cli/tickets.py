@@ -179,6 +179,61 @@ def answer(context: click.Context, reference: str, text: str) -> None:
         click.echo(f"the answer to {found.reference} is queued")
 
 
+@ticket.command(epilog="For example:  supportd ticket split AS-123")
+@click.argument("reference")
+@click.pass_context
+def split(context: click.Context, reference: str) -> None:
+    """Take a ticket out of its incident."""
+    from supportd import steering
+
+    with _on(context, reference) as (post, found):
+        steering.split(post, found, shell_actor())
+        click.echo(f"{found.reference} stands by itself")
+
+
+@ticket.command(epilog="For example:  supportd ticket join AS-124 AS-123")
+@click.argument("reference")
+@click.argument("other")
+@click.pass_context
+def join(context: click.Context, reference: str, other: str) -> None:
+    """Gather a ticket under the incident of another, which opens one when it has none."""
+    from supportd import steering
+
+    with _on(context, reference) as (post, found):
+        steering.join(post, found, shell_actor(), other)
+        click.echo(f"{found.reference} is one report more of the incident of {other.upper()}")
+
+
+@ticket.command(epilog='For example:  supportd ticket new --from jane@school.example --subject "Board" "It is dead"')
+@click.option("--from", "requester", required=True, metavar="ADDRESS", help="Who rang, or came by.")
+@click.option("--subject", required=True)
+@click.option("--mailbox", help="Which mailbox it belongs to, where there are several.")
+@click.argument("text", default="")
+@click.pass_context
+def new(context: click.Context, requester: str, subject: str, mailbox: str | None, text: str) -> None:
+    """Open a ticket for somebody who rang; TEXT is what was said, or - to read it from standard input."""
+    from supportd import opening
+    from supportd.core import addresses, clean
+    from supportd.core.model import Address
+
+    address = requester.strip().lower()
+    if not addresses.is_plain(address):
+        raise UserError(f"{requester} is no address; write it as jane.smith@school.example")
+    said = sys.stdin.read() if text == "-" else text
+    with at_desk(context) as desks:
+        desk, *others = desks.named(mailbox)
+        if others:
+            raise UserError(f"which mailbox? --mailbox {' or '.join(one.name for one in (desk, *others))}")
+        with desks.database.write() as connection:
+            post = desks.post(connection, desk)
+            if not post.mailbox_id:
+                raise UserError(f"the mailbox {desk.name} was never served; start the daemon first")
+            opened = opening.open_by_hand(
+                post, shell_actor(), Address(address=address), clean.line(subject, 300), clean.block(said)
+            )
+    click.echo(f"{opened.reference} is open, level {opened.level} {opened.level_name}")
+
+
 @contextmanager
 def _on(context: click.Context, reference: str, *, writes: bool = True) -> Iterator[tuple[Any, Ticket]]:
     """Yield a post in one transaction, and the ticket that people call *reference*."""
