@@ -413,6 +413,7 @@ def test_a_digest_of_a_bad_week_stays_short_enough_for_gmail() -> None:
         Digest(
             overdue=items,
             due_today=items,
+            at_risk=items,
             overnight=items,
             waiting=items,
             resolved=items,

@@ -1,15 +1,18 @@
 """Deadlines -> letters: what the clock tick sends by itself, each exactly once, however long the daemon slept.
 
 1. notices that are due: alerts of the night, folded alerts, the count of an incident
-2. reminders: of several missed steps only the latest, each under a unique key
+2. reminders: of several missed steps only the latest, each step once whoever reads it
 3. resolved tickets that nobody answered are closed
 4. the digest at the opening of each business day; a heartbeat in a week without one
+
+A digest takes up what happened since the last one, not since a date: after a fortnight's sleep, or a clock that was
+wrong, nothing has fallen between two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import groupby
 
@@ -91,17 +94,24 @@ class Reminder:
     def _tell_notices(self, now: datetime) -> bool:
         with self._database.read() as connection:
             due = letters.due_notices(connection, self._mailbox_id, now)
-        if not due:
-            return False
+        did = False
         for recipient, group in groupby(sorted(due, key=lambda one: one.recipient), key=lambda one: one.recipient):
             with self._database.write() as connection:
-                self._tell(self._post(connection, now), recipient, list(group))
+                did = self._tell(self._post(connection, now), recipient, list(group)) or did
                 failpoint.hit("remind.telling")
-        return True
+        return did
 
-    def _tell(self, post: Post, recipient: str, group: list[letters.Notice]) -> None:
-        """Tell *recipient* of the tickets of *group*: each by itself, or folded into one letter where they are many."""
+    def _tell(self, post: Post, recipient: str, group: list[letters.Notice]) -> bool:
+        """Tell *recipient* of the tickets of *group*: each by itself, or folded into one letter where they are many.
+
+        Return whether there was anything to tell.
+        """
         found = {one.ticket_id: steering.load(post, one.ticket_id) for one in group}
+        if not self._desk.hours.is_open(post.now) and self._desk.hours.next_open(post.now) is not None:
+            # A closure came between: a quiet alert waits for the opening that the calendar names now.
+            group = [one for one in group if one.kind != "alert" or found[one.ticket_id].level <= 3]
+        if not group:
+            return False
         new = [found[one.ticket_id] for one in group if one.kind == "alert" and found[one.ticket_id].status in LIVE]
         for one in group:
             if one.kind == "incident":
@@ -117,6 +127,7 @@ class Reminder:
             for ticket in new:
                 self._alert(post, recipient, ticket)
         letters.notices_done(post.connection, [one.id for one in group], post.now)
+        return True
 
     def _alert(self, post: Post, recipient: str, ticket: Ticket, *, repeat: int = 0) -> None:
         explained = steering.explanation(post, ticket)
@@ -210,6 +221,9 @@ class Reminder:
         due_at = clock.due
         name = _SPOKEN.get(step.name, "daily")
         key = f"remind:{ticket.reference}:{clock.key}:{step.name}"
+        if letters.has_reason(post.connection, ticket.id, f"{self._desk.name}:{key}:"):
+            # Told already; who took the ticket over since then was told so.
+            return
         assignee = self._desk.deputy_of(ticket.assignee, post.now) if ticket.assignee else ""
         recipients = (assignee,) if assignee else post.serious_recipients()
         for recipient in recipients:
@@ -275,14 +289,17 @@ class Reminder:
         if opening is None or now < opening or not self._desk.it_inbox:
             return False
         with self._database.read() as connection:
-            if tickets.last_slot(connection, self._mailbox_id, "digest") == today.isoformat():
+            if tickets.is_decided(connection, self._mailbox_id, "digest", today.isoformat()):
                 return False
         with self._database.write() as connection:
             post = self._post(connection, now)
             digest = self.worklist(post)
+            slept = self._slept(connection, today)
             outcome = "sent" if digest != Digest() else "empty"
             if not tickets.reserve_slot(connection, self._mailbox_id, "digest", today.isoformat(), now, outcome):
                 return False
+            for day in slept:
+                tickets.reserve_slot(connection, self._mailbox_id, "digest", day.isoformat(), now, "slept")
             if outcome == "empty":
                 return False
             post.to_technician(
@@ -297,6 +314,13 @@ class Reminder:
         _log.info("digest", mailbox=self._desk.name, day=today.isoformat())
         return True
 
+    def _slept(self, connection: Connection, today: date) -> tuple[date, ...]:
+        """Return the business days before *today* on which nobody was awake to decide the digest: today's says it."""
+        last = tickets.last_slot(connection, self._mailbox_id, "digest", today.isoformat())
+        if last is None:
+            return ()
+        return self._desk.hours.business_days(date.fromisoformat(last) + timedelta(days=1), today - timedelta(days=1))
+
     def worklist(self, post: Post) -> Digest:
         """Return what the digest says at *post.now*: lists one can act from, and warnings."""
         hours, now = self._desk.hours, post.now
@@ -305,8 +329,10 @@ class Reminder:
         past = hours.business_days(today - timedelta(days=30), today - timedelta(days=1))
         yesterday = hours.opening_of(past[-1]) if past else None
         closing = hours.last_closing_of(past[-1]) if past else None
-        since = yesterday or now - timedelta(days=1)
-        since_closing = closing or now - timedelta(days=1)
+        told_at = letters.last_queued_at(post.connection, self._mailbox_id, ("digest",))
+        since = told_at or yesterday or now - timedelta(days=1)
+        is_regular = yesterday is not None and since >= yesterday
+        since_closing = closing if closing is not None and is_regular else since
 
         def due(ticket: Ticket) -> list[datetime]:
             waits = ticket.status is Status.WAITING
@@ -317,9 +343,11 @@ class Reminder:
         today_due = [
             one for one in live if one not in overdue and any(hours.local(at).date() == today for at in due(one))
         ]
+        listed = {one.id for one in (*overdue, *today_due)}
         return Digest(
             overdue=self._items(post, overdue),
             due_today=self._items(post, today_due),
+            at_risk=self._items(post, [one for one in live if one.id not in listed and self._is_at_risk(post, one)]),
             overnight=self._items(post, [one for one in live if one.received_at >= since_closing]),
             waiting=self._items(post, [one for one in live if one.status is Status.WAITING]),
             resolved=self._items(
@@ -335,27 +363,37 @@ class Reminder:
                 for one in letters.given_up_since(post.connection, self._mailbox_id, since)
             ),
             warnings=self._warnings(post, since),
-            report=self._last_week(post) if self._is_first_of_week(now) else None,
+            report=self._report(post, today),
         )
 
-    def _last_week(self, post: Post) -> Report | None:
-        """Return last week's report; a week in which nothing was asked has none."""
-        found = report.of_last_week(post.connection, self._desk, self._mailbox_id, post.now)
+    def _is_at_risk(self, post: Post, ticket: Ticket) -> bool:
+        """Return whether more than half of a promise's time is used up, though it is not due today."""
+        counted = steering.clocks(post, ticket)
+        running = (
+            clock
+            for clock in (counted.response, counted.resolution)
+            if clock is not None and clock.met_at is None and not clock.is_waiting
+        )
+        halves = (sla.half_at(clock, self._desk.hours) for clock in running)
+        return any(half is not None and half <= post.now for half in halves)
+
+    def _report(self, post: Post, today: date) -> Report | None:
+        """Return the report that the week's first digest carries; weeks in which nothing was asked have none."""
+        last = tickets.last_slot(post.connection, self._mailbox_id, "digest", today.isoformat())
+        weeks = report.unreported(self._desk, post.now, date.fromisoformat(last) if last else None)
+        if weeks is None:
+            return None
+        found = report.between(post.connection, self._desk, self._mailbox_id, *weeks, post.now)
         return found if any(row.tickets for row in found.rows) else None
 
     def _warnings(self, post: Post, since: datetime) -> tuple[str, ...]:
         events = tickets.security_events_since(post.connection, self._mailbox_id, since)
         return (
             *sla.warnings(self._desk.hours, post.now),
+            *self._desk.secret_warnings(post.now),
             *(f"the template {problem}" for problem in self._composer.problems),
             *(f"{address or 'somebody'}: {text}" for _at, address, text in events),
         )
-
-    def _is_first_of_week(self, now: datetime) -> bool:
-        """Return whether today is the week's first business day: its digest carries last week's report."""
-        today = self._desk.hours.local(now).date()
-        monday = today - timedelta(days=today.weekday())
-        return not any(self._desk.hours.business_days(monday, today - timedelta(days=1)))
 
     def _heartbeat(self, now: datetime) -> bool:
         """Send one line when a week has passed without a digest, also in holidays."""
@@ -365,8 +403,9 @@ class Reminder:
         with self._database.read() as connection:
             started = ledger.started_at(connection, self._mailbox_id)
             last = letters.last_queued_at(connection, self._mailbox_id, ("digest", "heartbeat"))
-        last = max(filter(None, (started, last)), default=None)
-        if last is None or now - last < _SILENCE:
+        last = last or started
+        # A clock that was ahead left a letter in the future; it is no sign of life.
+        if last is None or timedelta() <= now - last < _SILENCE:
             return False
         day = local.date().isoformat()
         with self._database.write() as connection:

@@ -45,9 +45,21 @@ def figures(connection: Connection, desk: Desk, mailbox_id: int, first: date, la
     )
 
 
-def of_last_week(connection: Connection, desk: Desk, mailbox_id: int, now: datetime) -> Report:
-    """Return the report of the week before that of *now*, for the week's first digest."""
+def unreported(desk: Desk, now: datetime, last_digest_on: date | None) -> tuple[date, date] | None:
+    """Return the whole weeks that no digest has carried yet, or None when this week's first digest did.
+
+    The week of the last digest is the first of them: what was asked in the last week of a term is reported in the
+    first of the next.
+    """
     first, last = last_week(desk, now)
+    if last_digest_on is None:
+        return first, last
+    monday = last_digest_on - timedelta(days=last_digest_on.weekday())
+    return (monday, last) if monday <= last else None
+
+
+def between(connection: Connection, desk: Desk, mailbox_id: int, first: date, last: date, now: datetime) -> Report:
+    """Return the report of the tickets received from *first* to *last*, local dates, both included."""
     return as_letter(connection, desk, mailbox_id, figures(connection, desk, mailbox_id, first, last, now))
 
 

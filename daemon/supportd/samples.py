@@ -414,6 +414,7 @@ def _digest(tickets: Sequence[Ticket], at: datetime) -> Digest:
             item(118, responded_at=at - timedelta(hours=3), resolution_due=at + timedelta(hours=5)),
             item(119, restricted=True, response_due=at + timedelta(hours=2)),
         ),
+        at_risk=(item(112, responded_at=at - timedelta(days=2), resolution_due=at + timedelta(days=2)),),
         overnight=(item(121), item(122, verified=False)),
         waiting=(item(101, waiting_since=at - timedelta(days=2)),),
         resolved=(item(110, resolved_at=at - timedelta(hours=19)),),

@@ -128,6 +128,7 @@ class Digest:
 
     overdue: tuple[Item, ...] = ()
     due_today: tuple[Item, ...] = ()
+    at_risk: tuple[Item, ...] = ()
     overnight: tuple[Item, ...] = ()
     waiting: tuple[Item, ...] = ()
     resolved: tuple[Item, ...] = ()
@@ -360,6 +361,7 @@ class Composer:
             digest,
             overdue=_shown(digest.overdue),
             due_today=_shown(digest.due_today),
+            at_risk=_shown(digest.at_risk),
             overnight=_shown(digest.overnight),
             waiting=_shown(digest.waiting),
             resolved=_shown(digest.resolved),

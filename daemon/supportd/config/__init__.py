@@ -39,11 +39,15 @@ from supportd.core import safeguarding, screen
 from supportd.core.hours import Hours
 from supportd.core.sender import Profile, Trust
 from supportd.core.severity import Keywords
-from supportd.core.sla import Policy
+from supportd.core.sla import Policy, counted
 from supportd.errors import UserError
 
 # Where the file is looked for when -c does not name it (interfaces.md).
 PLACES = ("config.yaml", "/etc/supportd/config.yaml")
+
+
+# So long before its end the secret of a sign-in is counted down: time enough to ask the provider's administrator.
+SECRET_NOTICE_DAYS = 30
 
 
 class DatabaseSection(Section):
@@ -176,6 +180,18 @@ class Desk:
         """Return what tells this calendar and policy from any other, so that a change is seen at the next start."""
         text = f"{self.hours!r} {self.policy!r}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def secret_warnings(self, now: datetime) -> tuple[str, ...]:
+        """Return that the secret of the sign-in ends soon or has ended, from 30 days before."""
+        oauth = self.mailbox.oauth
+        if oauth is None or oauth.secret_expires is None:
+            return ()
+        left = (oauth.secret_expires - self.hours.local(now).date()).days
+        if left > SECRET_NOTICE_DAYS:
+            return ()
+        if left < 0:
+            return (f"the sign-in secret expired on {oauth.secret_expires}: put a new one in place",)
+        return (f"the sign-in secret expires on {oauth.secret_expires}, in {counted(left, 'day')}",)
 
     def deputy_of(self, technician: str, now: datetime) -> str:
         """Return who reads reminders for *technician* today: he himself, or his deputy while he is away."""

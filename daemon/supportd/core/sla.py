@@ -394,7 +394,7 @@ def ladder(clock: Clock, hours: Hours, now: datetime) -> tuple[Step, ...]:
     if clock.due is None or clock.counted_due is None or clock.met_at is not None or clock.is_waiting:
         return ()
     wanted = [
-        ("half", _half_way(clock, clock.counted_due, hours)),
+        ("half", half_at(clock, hours)),
         ("soon", hours.subtract(clock.due, SOON)),
         ("due", clock.due),
     ]
@@ -411,9 +411,11 @@ def ladder(clock: Clock, hours: Hours, now: datetime) -> tuple[Step, ...]:
     return tuple(by_instant[at] for at in sorted(by_instant))
 
 
-def _half_way(clock: Clock, counted_due: datetime, hours: Hours) -> datetime:
-    """Return when half of the target's service time is used up, the pauses until then left out."""
-    half = hours.add(clock.start_at, hours.elapsed(clock.start_at, counted_due) / 2)
+def half_at(clock: Clock, hours: Hours) -> datetime | None:
+    """Return when half of the target's service time is used up, the pauses left out; None where no due is known."""
+    if clock.due is None or clock.counted_due is None:
+        return None
+    half = hours.add(clock.start_at, hours.elapsed(clock.start_at, clock.counted_due) / 2)
     for pause in clock.pauses:
         if pause.end_at is not None and pause.start_at < half:
             half = hours.add(half, hours.elapsed(pause.start_at, pause.end_at))

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
-from supportd.core.model import Letter
+from supportd.core.model import EventKind, Letter
 from supportd.db.engine import alone
-from supportd.db.schema import letter, notice, ticket
+from supportd.db.schema import event, letter, notice, ticket
 from supportd.db.schema import setting as setting_table
 
 # What the breaker holds back at its first step: everything automatic but the acknowledgement.
@@ -335,10 +335,19 @@ def first_queued_at(connection: Connection, ticket_id: int, kind: str) -> dateti
 
 
 def last_queued_at(connection: Connection, mailbox_id: int, kinds: Sequence[str]) -> datetime | None:
-    """Return when the latest letter of *kinds* was queued, or None."""
+    """Return when the newest letter of *kinds* was queued by the clock of then, or None."""
     return connection.execute(
-        select(func.max(letter.c.queued_at)).where(letter.c.mailbox_id == mailbox_id, letter.c.kind.in_(list(kinds)))
+        select(letter.c.queued_at)
+        .where(letter.c.mailbox_id == mailbox_id, letter.c.kind.in_(list(kinds)))
+        .order_by(letter.c.id.desc())
+        .limit(1)
     ).scalar()
+
+
+def has_reason(connection: Connection, ticket_id: int, key: str) -> bool:
+    """Return whether a letter about the ticket was queued for the reason *key*, whoever got it."""
+    query = select(letter.c.id).where(letter.c.ticket_id == ticket_id, letter.c.key.startswith(key, autoescape=True))
+    return connection.execute(query.limit(1)).scalar() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,20 +361,39 @@ class GivenUp:
 
 
 def given_up_since(connection: Connection, mailbox_id: int, since: datetime) -> list[GivenUp]:
-    """Return the letters queued since *since* that failed or may not have arrived, oldest first."""
-    rows = connection.execute(
-        select(letter.c.kind, letter.c.recipient, letter.c.reply, ticket.c.reference)
-        .join_from(letter, ticket, ticket.c.id == letter.c.ticket_id, isouter=True)
+    """Return the letters that were given up, or may not have arrived, since *since*; those about tickets first.
+
+    A letter is tried for five days, so when it ended is told by the event on its ticket, not by when it was queued.
+    """
+    noted = connection.execute(
+        select(event.c.details, ticket.c.reference)
+        .join_from(event, ticket, ticket.c.id == event.c.ticket_id)
+        .where(ticket.c.mailbox_id == mailbox_id, event.c.kind == EventKind.FAILED, event.c.at >= since)
+        .order_by(event.c.id)
+    )
+    alone = connection.execute(
+        select(letter.c.kind, letter.c.recipient, letter.c.reply)
         .where(
             letter.c.mailbox_id == mailbox_id,
+            letter.c.ticket_id.is_(None),
             letter.c.queued_at >= since,
             letter.c.state.in_([LetterState.FAILED, LetterState.UNCERTAIN]),
         )
         .order_by(letter.c.id)
     )
     return [
-        GivenUp(kind=row.kind, recipient=row.recipient, reply=row.reply or "", reference=row.reference or "")
-        for row in rows
+        *(
+            GivenUp(
+                kind=str(details.get("kind", "")),
+                recipient=str(details.get("recipient", "")),
+                reply=str(details.get("reply", "")),
+                reference=reference,
+            )
+            for details, reference in noted
+        ),
+        *(
+            GivenUp(kind=row.kind, recipient=row.recipient, reply=row.reply or "", reference="") for row in alone
+        ),
     ]
 
 
@@ -476,6 +504,16 @@ def resume(connection: Connection, now: datetime) -> None:
     """Release the breaker and count anew from *now*."""
     change_setting(connection, "breaker", "")
     change_setting(connection, "breaker-reset", now.isoformat())
+
+
+def border_proof(connection: Connection, mailbox_id: int) -> str:
+    """Return the border of which a test has shown that its word cannot be forged (`Trust.border`), or an empty text."""
+    return setting(connection, f"border:{mailbox_id}")
+
+
+def keep_border_proof(connection: Connection, mailbox_id: int, border: str) -> None:
+    """Keep that *border* was proved; an empty text takes a proof back."""
+    change_setting(connection, f"border:{mailbox_id}", border)
 
 
 def setting(connection: Connection, name: str) -> str:

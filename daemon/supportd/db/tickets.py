@@ -633,10 +633,18 @@ def reserve_slot(connection: Connection, mailbox_id: int, job: str, day: str, no
     return True
 
 
-def last_slot(connection: Connection, mailbox_id: int, job: str) -> str | None:
-    """Return the latest local date whose slot of *job* was decided, or None."""
+def is_decided(connection: Connection, mailbox_id: int, job: str, day: str) -> bool:
+    """Return whether the slot (job, local date) was decided."""
+    query = select(slot.c.day).where(slot.c.mailbox_id == mailbox_id, slot.c.job == job, slot.c.day == day)
+    return connection.execute(query).scalar() is not None
+
+
+def last_slot(connection: Connection, mailbox_id: int, job: str, before: str) -> str | None:
+    """Return the latest local date before *before* whose slot of *job* was decided, or None."""
     return connection.execute(
-        select(func.max(slot.c.day)).where(slot.c.mailbox_id == mailbox_id, slot.c.job == job)
+        select(func.max(slot.c.day)).where(
+            slot.c.mailbox_id == mailbox_id, slot.c.job == job, slot.c.day < before
+        )
     ).scalar()
 
 
