@@ -37,7 +37,11 @@ def _folders(database: Database, desk: Desk, session: ImapSession, mailbox_id: i
     """Yield each message of the watched folder that the ledger does not know, and each verdict missing its copy."""
     names = desk.mailbox.folders
     uidvalidity = session.select(names.inbox, readonly=True)
-    listed = [Listed(uid=one.uid, size=one.size, received_at=one.received_at) for one in session.listing()]
+    with database.read() as connection:
+        # A message without a date counts as one of the first start, here as at its capture.
+        started_at = ledger.started_at(connection, mailbox_id)
+    listing = session.listing() if started_at is None else session.listing(started_at)
+    listed = [Listed(uid=one.uid, size=one.size, received_at=one.received_at) for one in listing]
     with database.read() as connection:
         epoch_id = ledger.find_epoch(connection, mailbox_id, names.inbox, uidvalidity)
         unknown = listed if epoch_id is None else ledger.unknown(connection, epoch_id, listed)

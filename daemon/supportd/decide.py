@@ -36,6 +36,7 @@ _log = log.get("decide")
 
 # A mail whose worker died this often, not by a limit of its own, is kept for a person (reliability.md CR03).
 MOST_ATTEMPTS = 3
+_NOT_GIVEN_OUT = "the mail server lists it and does not give out its text; look for it in the mailbox itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ class Decider:
         Raises:
             Unavailable: the database cannot be reached; the message stays undecided.
         """
+        if not row.data:
+            reading = Unparseable(reason=_NOT_GIVEN_OUT)
         if isinstance(reading, Unparseable):
             return self.quarantine(row, reading.reason, now)
         arrived = arrival.read(row, reading, self._desk, self._keys)

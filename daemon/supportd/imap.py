@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import imapclient
-from imapclient.exceptions import IMAPClientError, LoginError
+from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError, ProtocolError
 
 from supportd.errors import Refused, Unavailable
 
@@ -24,8 +24,14 @@ _CONNECT_SECONDS = 15
 _READ_SECONDS = 60
 # RFC 2683 3.2.1.5 asks clients to keep a command line below 8000 octets; a UID has up to ten digits and a comma.
 _LISTED_AT_ONCE = 500
+# When a message came whose INTERNALDATE the server does not give, or gives as no date.
+_UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 # One literal at most: larger messages come in pieces, so that neither side holds them whole more than once.
 _PIECE_BYTES = 1 << 20
+
+
+class Declined(Unavailable):
+    """The server answered NO or BAD to one command; the connection is good for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ class Listing:
 
 
 class ImapSession:
-    """One signed-in connection.  After any Unavailable it is dead: close it and open another."""
+    """One signed-in connection.  After any Unavailable but Declined it is dead: close it and open another."""
 
     def __init__(self, account: ImapAccount) -> None:
         """Connect and sign in.
@@ -130,8 +136,8 @@ class ImapSession:
         with _failures(f"imap folder {folder}"):
             return int(self._client.select_folder(folder, readonly=readonly)[b"UIDVALIDITY"])
 
-    def listing(self) -> list[Listing]:
-        """Return every message of the selected folder, in the order of UIDs."""
+    def listing(self, undated_at: datetime = _UNDATED) -> list[Listing]:
+        """Return every message of the selected folder, in the order of UIDs; one without a date came *undated_at*."""
         answer: dict[int, Any] = {}
         with _failures("imap listing"):
             uids = self._client.search()
@@ -140,10 +146,12 @@ class ImapSession:
                 chunk = uids[start : start + _LISTED_AT_ONCE]
                 answer.update(self._client.fetch(chunk, ["RFC822.SIZE", "INTERNALDATE"]))
         return [
-            Listing(uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data[b"INTERNALDATE"]))
+            Listing(
+                uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data.get(b"INTERNALDATE") or undated_at)
+            )
             for uid, data in sorted(answer.items())
             # Unsolicited FETCH answers carry flags alone (IM09).
-            if b"RFC822.SIZE" in data and isinstance(data.get(b"INTERNALDATE"), datetime)
+            if b"RFC822.SIZE" in data
         ]
 
     def fetch(self, uids: Sequence[int]) -> dict[int, bytes]:
@@ -156,7 +164,11 @@ class ImapSession:
         return {uid: answer[uid][b"BODY[]"] for uid in uids if answer.get(uid, {}).get(b"BODY[]") is not None}
 
     def fetch_large(self, uid: int) -> bytes | None:
-        """Return the bytes of one large message, fetched in pieces of 1 MiB; None when it is gone."""
+        """Return the bytes of one large message, fetched in pieces of 1 MiB; None when it is gone.
+
+        Beyond the end RFC 9051 6.4.5 wants an empty piece.  A shorter one may be all that the server gives at once,
+        and none at all means that the message went in the midst of it: half a mail is never taken for a whole one.
+        """
         pieces: list[bytes] = []
         start = 0
         while True:
@@ -164,11 +176,11 @@ class ImapSession:
                 answer = self._client.fetch([uid], [f"BODY.PEEK[]<{start}.{_PIECE_BYTES}>"])
             piece = answer.get(uid, {}).get(f"BODY[]<{start}>".encode())
             if piece is None:
-                return None if start == 0 else b"".join(pieces)
+                return None
+            if not piece:
+                return b"".join(pieces)
             pieces.append(piece)
             start += len(piece)
-            if len(piece) < _PIECE_BYTES:
-                return b"".join(pieces)
 
     def fetch_header(self, uid: int) -> bytes | None:
         """Return the header block of one message, for a mail that is too large to read; None when it is gone."""
@@ -181,12 +193,18 @@ class ImapSession:
         """Move *uids* to *folder*; one that is gone already is no error (S8 is repeated until the listing agrees).
 
         Without MOVE it copies and expunges just these UIDs (UIDPLUS).  A server with neither keeps the copy and its
-        original flagged as deleted: a plain EXPUNGE would take other people's deleted mail with it (IM17).
+        original flagged as deleted, and goes on listing that: a plain EXPUNGE would take other people's deleted mail
+        with it (IM17).
         """
         with _failures(f"imap move to {folder}"):
             if self._can_move:
                 self._client.move(list(uids), folder)
                 return
+            if not self._can_uid_expunge:
+                flags = self._client.get_flags(list(uids))
+                uids = [uid for uid in uids if b"\\Deleted" not in flags.get(uid, ())]
+                if not uids:
+                    return
             self._client.copy(list(uids), folder)
             self._client.delete_messages(list(uids))
             if self._can_uid_expunge:
@@ -257,15 +275,21 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         raise Refused(f"ca_file {ca_file} cannot be used: {error}") from error
 
 
+# A server may announce a literal of any size, and imaplib asks for that much memory at once (gh-119511).
+_TOO_LARGE = (MemoryError, OverflowError)
+
+
 @contextlib.contextmanager
 def _failures(what: str) -> Iterator[None]:
     try:
         yield
     except LoginError as error:
         raise Refused(f"{what}: sign-in refused: {_words(error)}") from error
-    except (IMAPClientError, OSError, EOFError) as error:
+    except (IMAPClientAbortError, ProtocolError, OSError, EOFError) as error:
         raise Unavailable(f"{what}: {_words(error)}") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except IMAPClientError as error:
+        raise Declined(f"{what}: {_words(error)}") from error
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, AssertionError, *_TOO_LARGE) as error:
         # imaplib and imapclient stumble over a garbled or half answer in these ways; the connection is unusable.
         raise Unavailable(f"{what}: the server's answer cannot be understood ({type(error).__name__})") from error
 

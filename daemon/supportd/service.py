@@ -37,7 +37,7 @@ from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Database
 from supportd.db.migrate import upgrade
 from supportd.decide import MOST_ATTEMPTS
-from supportd.errors import Refused, Unavailable, UserError
+from supportd.errors import Overtaken, Refused, Unavailable, UserError
 from supportd.health import Health, serve
 from supportd.lease import RENEW_SECONDS
 from supportd.outbox import Drained
@@ -422,12 +422,21 @@ class Service:
             self._decided.clear()
             inbox.file(clock())
             with self.database.read() as connection:
-                if not ledger.undecided(connection, station.mailbox_id, limit=1):
-                    inbox.file(clock())
-                    return
+                is_drained = not ledger.undecided(connection, station.mailbox_id, limit=1)
+            if is_drained:
+                inbox.file(clock())
+                self._tell_of_filing(station, inbox)
+                return
             self._decided.wait(1)
             if inbox.capture(clock()):
                 self._work.set()
+
+    def _tell_of_filing(self, station: Station, inbox: Inbox) -> None:
+        what = f"filing {station.desk.name}"
+        if inbox.declined:
+            self.health.trouble(what, inbox.declined)
+        else:
+            self.health.well(what)
 
     def _decide_loop(self) -> None:
         while not self._stop.is_set():
@@ -461,7 +470,8 @@ class Service:
                 if self._stop.is_set():
                     return
                 try:
-                    if station.reminder.tick(clock()):
+                    # One daemon alone reminds; unique keys only guard the moment of a take-over.
+                    if station.lease.is_held and station.reminder.tick(clock()):
                         self._letters.set()
                 except Unavailable as error:
                     _log.warning("unavailable", reason=str(error))
@@ -521,14 +531,16 @@ class Service:
         try:
             reading = future.result()
         except WorkerDied as error:
-            if row.attempts >= MOST_ATTEMPTS:
+            # Workers that we ended ourselves say nothing of the mail.
+            if row.attempts >= MOST_ATTEMPTS and not self._stop.is_set():
                 station.decider.quarantine(row, f"its reader died {row.attempts} times: {error}", clock())
             return
         try:
             station.decider.decide(row, reading, clock())
-        except Unavailable:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a mail breaks, the next one must be decided
+            # Another daemon may be faster once; a row that never fits is this mail's own fault.
+            if isinstance(error, Unavailable) and not isinstance(error, Overtaken):
+                raise
             # One message fails alone: it is tried three times and then kept for a person (I9).
             _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
             if row.attempts >= MOST_ATTEMPTS:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 
 from supportd.core.model import Verdict
 from supportd.db.engine import alone
-from supportd.db.schema import epoch, mailbox, message, message_id_index, raw, sent_item
+from supportd.db.schema import epoch, mailbox, message, message_id_index, raw, sent_item, setting
 
 # Level 1 halves a usual mail at a third of the CPU of the default 6; attachments are compressed already.
 _COMPRESSION = 1
@@ -144,17 +144,47 @@ def ensure_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidi
 
 def unknown(connection: Connection, epoch_id: int, listed: Sequence[Listed]) -> list[Listed]:
     """Return those of *listed* that the ledger does not hold: a set difference, never a high-water mark."""
+    return compare(connection, epoch_id, listed)[0]
+
+
+def compare(connection: Connection, epoch_id: int, listed: Sequence[Listed]) -> tuple[list[Listed], list[int]]:
+    """Return those of *listed* that the ledger does not hold, and the ids of those that it takes for filed already."""
     known: set[tuple[int, int, datetime]] = set()
-    uids = [one.uid for one in listed]
+    filed_already: list[int] = []
+    by_uid = {one.uid: (one.uid, one.size, one.received_at) for one in listed}
+    uids = list(by_uid)
     # 500 at a time: SQLite took at most 999 bound values in one statement before 3.32.
     for start in range(0, len(uids), 500):
         rows = connection.execute(
-            select(message.c.uid, message.c.size, message.c.received_at).where(
+            select(message.c.id, message.c.uid, message.c.size, message.c.received_at, message.c.filed_at).where(
                 message.c.epoch_id == epoch_id, message.c.uid.in_(uids[start : start + 500])
             )
         )
-        known.update((row.uid, row.size, row.received_at) for row in rows)
-    return [one for one in listed if (one.uid, one.size, one.received_at) not in known]
+        for row in rows:
+            identity = (row.uid, row.size, row.received_at)
+            known.add(identity)
+            # A server that gives a UID a second time (IM07) lists another message by it than the one that was filed.
+            if row.filed_at is not None and by_uid[row.uid] == identity:
+                filed_already.append(row.id)
+    return [one for one in listed if (one.uid, one.size, one.received_at) not in known], filed_already
+
+
+def unread(connection: Connection, epoch_id: int) -> dict[tuple[int, int], int]:
+    """Return how often each message (UID, size) of this epoch was asked for alone and not given out."""
+    rows = connection.execute(select(setting).where(setting.c.name.startswith(f"unread:{epoch_id}:")))
+    found = {}
+    for row in rows:
+        _, _, uid, size = row.name.split(":")
+        found[int(uid), int(size)] = int(row.value)
+    return found
+
+
+def change_unread(connection: Connection, epoch_id: int, one: Listed, tries: int | None) -> None:
+    """Remember that *one* was asked for alone *tries* times and not given out; None: forget it."""
+    name = f"unread:{epoch_id}:{one.uid}:{one.size}"
+    connection.execute(delete(setting).where(setting.c.name == name))
+    if tries is not None:
+        connection.execute(insert(setting).values(name=name, value=str(tries)))
 
 
 def capture(
@@ -353,7 +383,9 @@ def decide(
         )
 
 
-def unfiled(connection: Connection, epoch_id: int, *, limit: int) -> list[Unfiled]:
+def unfiled(
+    connection: Connection, epoch_id: int, *, limit: int, except_folders: Iterable[str] = ()
+) -> list[Unfiled]:
     """Return decided messages of this epoch whose copy still has to be moved, oldest first."""
     rows = connection.execute(
         select(message.c.id, message.c.uid, message.c.folder)
@@ -361,6 +393,7 @@ def unfiled(connection: Connection, epoch_id: int, *, limit: int) -> list[Unfile
             message.c.epoch_id == epoch_id,
             message.c.verdict.is_not(None),
             message.c.folder.is_not(None),
+            message.c.folder.not_in(list(except_folders)),
             message.c.filed_at.is_(None),
         )
         .order_by(message.c.id)
@@ -374,17 +407,11 @@ def filed(connection: Connection, numbers: Sequence[int], now: datetime) -> None
     connection.execute(update(message).where(message.c.id.in_(numbers)).values(filed_at=now))
 
 
-def seen_again(connection: Connection, epoch_id: int, uids: Sequence[int]) -> None:
-    """Take back that the messages *uids* were filed: the server still lists them, and its list is the truth."""
-    for start in range(0, len(uids), 500):
+def seen_again(connection: Connection, numbers: Sequence[int]) -> None:
+    """Take back that the messages *numbers* were filed: the server still lists them, and its list is the truth."""
+    for start in range(0, len(numbers), 500):
         connection.execute(
-            update(message)
-            .where(
-                message.c.epoch_id == epoch_id,
-                message.c.uid.in_(uids[start : start + 500]),
-                message.c.filed_at.is_not(None),
-            )
-            .values(filed_at=None)
+            update(message).where(message.c.id.in_(numbers[start : start + 500])).values(filed_at=None)
         )
 
 
