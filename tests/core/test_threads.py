@@ -96,6 +96,12 @@ def test_what_has_our_shape_without_our_proof_is_counted_as_forged() -> None:
     assert len(clues.forged) == 2
 
 
+def test_a_plus_address_of_the_schools_own_is_no_forgery() -> None:
+    found = mail(to=(Address(address="support+printers@allsaints.example"),))
+
+    assert threads.clues(found, keys=KEYS, addresses=[SUPPORT], prefix="AS").forged == ()
+
+
 def test_a_reply_address_is_found_also_where_only_the_delivery_shows_it() -> None:
     for field in ("Delivered-To", "X-Original-To"):
         clues = threads.clues(

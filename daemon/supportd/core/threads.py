@@ -133,7 +133,7 @@ def clues(mail: Mail, *, keys: Keys, addresses: Iterable[str], prefix: str) -> C
             token = tokens.read_reply_address(recipient, address, keys)
             if token is not None:
                 reply_tokens.append(token)
-            elif _has_plus_part(recipient, address):
+            elif _has_plus_part(recipient, address) and "." in recipient.rpartition("@")[0].rpartition("+")[2]:
                 forged.append(recipient)
     tags, mentions = _tags(mail.subject, prefix)
     return Clues(
