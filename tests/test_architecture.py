@@ -20,7 +20,7 @@ FLOORS = (
     ("audit", "joining"),
     ("opening",),
     ("arrival", "steering"),
-    ("accounts", "lease", "post", "publish", "report", "samples"),
+    ("accounts", "lease", "post", "privacy", "publish", "report", "samples"),
     ("compose", "config", "db", "health", "oauth", "parsing", "smtp"),
     ("imap",),
     ("core",),

@@ -120,6 +120,17 @@ class SafeguardingSection(Section):
         return words
 
 
+class RetentionSection(Section):
+    """After how many days each kind of data goes; null keeps it for ever."""
+
+    raw: int | None = Field(default=30, ge=1)
+    screened: int | None = Field(default=30, ge=1)
+    attachments: int | None = Field(default=365, ge=1)
+    text: int | None = Field(default=730, ge=1)
+    security: int | None = Field(default=730, ge=1)
+    legal_hold: tuple[EmailAddress, ...] = ()
+
+
 class LimitsSection(Section):
     """The caps that hold even if every other guard fails (behaviour.md "What it sends")."""
 
@@ -255,6 +266,7 @@ class Config(Section):
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
     safeguarding: SafeguardingSection = SafeguardingSection()
+    retention: RetentionSection = RetentionSection()
     poll_seconds: int = Field(default=60, ge=1, le=3600)
     idle: bool = True
     first_start_answers_minutes: int = Field(default=60, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,25 @@ class Database:
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise Unavailable(f"database: {_first_line(error)}") from error
+
+    def shrink(self) -> None:
+        """Write the SQLite file anew, so that what was deleted is in no free page and no write-ahead log.
+
+        Raises:
+            Unavailable: another program holds the database, or the disk is full; nothing is lost.
+        """
+        if not self.is_sqlite:
+            return  # PostgreSQL's autovacuum reuses the space; its old row versions end with it.
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise Unavailable(f"database: {error}") from error
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close every pooled connection."""

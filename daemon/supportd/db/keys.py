@@ -34,6 +34,12 @@ def _newest(connection: Connection) -> list[tuple[int, bytes]]:
     return [(row.version, bytes(row.secret)) for row in rows]
 
 
+def first(connection: Connection) -> bytes:
+    """Return the first secret ever drawn: what must be recognised for good is signed with it."""
+    found = connection.execute(select(signing_key.c.secret).order_by(signing_key.c.version).limit(1)).scalar_one()
+    return bytes(found)
+
+
 def _add(connection: Connection, version: int, now: datetime, draw: Callable[[int], bytes]) -> tuple[int, bytes]:
     secret = draw(_SECRET_BYTES)
     connection.execute(insert(signing_key).values(version=version, secret=secret, created_at=now))

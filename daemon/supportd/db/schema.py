@@ -362,6 +362,14 @@ signing_key = Table(
     Column("created_at", UTCInstant, nullable=False),
 )
 
+# Whom a person asked to be erased, as a keyed hash: nothing restored or swept up brings her back unseen.
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("erased_at", UTCInstant, nullable=False),
+)
+
 setting = Table(
     "setting",
     metadata,
