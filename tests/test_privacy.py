@@ -225,9 +225,7 @@ def test_files_and_words_of_a_closed_ticket_go_at_their_ages_and_its_figures_sta
     assert traces(office.bytes_on_disk()) == []
     with office.database.read() as connection:
         kept = tickets.load(connection, 1, office.desk.level_names)
-        outcomes = list(
-            tickets.clocks_between(connection, office.mailbox_id, NOW - timedelta(1), NOW + timedelta(1))
-        )
+        outcomes = connection.exec_driver_sql("SELECT kind FROM clock").scalars().all()
     assert kept.reference == "AS-1"
     assert kept.resolved_at is not None
     assert len(outcomes) == 2
