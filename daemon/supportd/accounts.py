@@ -11,6 +11,7 @@ from supportd import oauth
 from supportd.config import Config, Desk
 from supportd.config.mailbox import SmtpSection
 from supportd.config.secrets import Secret
+from supportd.errors import UserError
 from supportd.imap import ImapAccount
 from supportd.oauth import Tokens
 from supportd.smtp import SmtpAccount
@@ -39,8 +40,11 @@ def access_tokens(config: Config, desk: Desk) -> Tokens | None:
             credential = {"private_key": private_key, "thumbprint": section.thumbprint or ""}
         return Tokens(oauth.microsoft(section.tenant or "", client_id, credential))
     if section.provider == "google" and section.service_account:
-        key = json.loads(reveal(section.service_account, "service account"))
-        return Tokens(oauth.google_service_account(key, desk.mailbox.imap.user or desk.mailbox.address))
+        try:
+            key = json.loads(reveal(section.service_account, "service account"))
+        except ValueError as error:
+            raise UserError("oauth service account: its key is not JSON; download the key again as JSON") from error
+        return Tokens(oauth.google_service_account(key, section.user or desk.mailbox.address))
     form = {"client_id": client_id, "client_secret": reveal(section.secret, "secret")}
     if section.refresh_token:
         form |= {"grant_type": "refresh_token", "refresh_token": reveal(section.refresh_token, "refresh token")}
@@ -50,31 +54,40 @@ def access_tokens(config: Config, desk: Desk) -> Tokens | None:
 
 
 def imap_account(config: Config, desk: Desk, token: Callable[[], str] | None) -> ImapAccount:
-    """Return where and as whom the desk's mail is fetched.
+    """Return where and as whom the desk's mail is fetched; by *token* unless the section has a user of its own.
 
     Raises:
         UserError: the password cannot be found.
     """
     section = desk.mailbox.imap
+    by_token = token is not None and section.user is None
     return ImapAccount(
         host=section.host,
         port=section.effective_port,
         tls=section.tls,
-        user=section.user,
+        user=_token_user(desk) if by_token else section.user,
         password=section.password.reveal("imap password", config.folder) if section.password else None,
         ca_file=config.beside(section.ca_file),
-        token=token,
+        token=token if by_token else None,
     )
 
 
 def smtp_account(config: Config, desk: Desk, token: Callable[[], str] | None) -> SmtpAccount:
-    """Return where and as whom the desk's letters are handed over.
+    """Return where and as whom the desk's letters are handed over; by *token* unless the section has its own user.
 
     Raises:
         UserError: the password cannot be found.
     """
-    domain = desk.mailbox.address.rpartition("@")[2]
-    return replace(server_account(config, desk.mailbox.smtp, domain), token=token)
+    account = server_account(config, desk.mailbox.smtp, desk.mailbox.address.rpartition("@")[2])
+    if token is None or account.user is not None:
+        return account
+    return replace(account, user=_token_user(desk), token=token)
+
+
+def _token_user(desk: Desk) -> str:
+    """Return whose mailbox an access token opens."""
+    assert desk.mailbox.oauth is not None
+    return desk.mailbox.oauth.user or desk.mailbox.address
 
 
 def server_account(config: Config, section: SmtpSection, domain: str) -> SmtpAccount:

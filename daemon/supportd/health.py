@@ -1,7 +1,8 @@
 """Known to be alive: what is wrong and since when, told by file, by HTTP on loopback and past the mailbox.
 
-A trouble is told once when it has lasted for a while, and once when it is over; never a stream (behaviour.md "Beyond
-the card").
+A trouble is told once when it has lasted for a while, at once when waiting will not mend it, and once when it is over.
+What begins or ends together is one letter, and a trouble that comes and goes is told again only after half an hour:
+never a stream (behaviour.md "Beyond the card").
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,16 +26,19 @@ from supportd import log
 _log = log.get("health")
 
 # A server that restarts is back sooner; what lasts longer wants a person.
-_TOLD_AFTER = timedelta(minutes=5)
+TOLD_AFTER = timedelta(minutes=5)
+# What was told is not told again within this time, however often it comes and goes.
+_QUIET_AFTER = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Something that is wrong: *what* names the part, *words* say how, *since* when."""
+    """Something that is wrong: *what* names the part, *words* say how, *since* when, and from when on it is told."""
 
     what: str
     words: str
     since: datetime
+    told_from: datetime
 
 
 class Health:
@@ -55,24 +59,32 @@ class Health:
         self._lock = threading.Lock()
         self._troubles: dict[str, Trouble] = {}
         self._told: set[str] = set()
+        self._told_at: dict[str, datetime] = {}
+        self._over: list[Trouble] = []
         self.progress: dict[str, datetime] = {}
 
-    def trouble(self, what: str, words: str) -> None:
-        """Record that *what* does not work; the first of a row keeps its time."""
+    def trouble(self, what: str, words: str, *, will_pass: bool = True) -> None:
+        """Record that *what* does not work; the first of a row keeps its time.
+
+        It is told when it has lasted five minutes, and at the next tick where only a person can mend it.
+        """
         with self._lock:
+            now = self._clock()
             known = self._troubles.get(what)
-            since = known.since if known else self._clock()
-            self._troubles[what] = Trouble(what=what, words=words, since=since)
+            since = known.since if known else now
+            told_from = since + TOLD_AFTER if will_pass else now
+            if known is not None:
+                told_from = min(told_from, known.told_from)
+            self._troubles[what] = Trouble(what=what, words=words, since=since, told_from=told_from)
 
     def well(self, what: str) -> None:
         """Record that *what* works."""
         with self._lock:
             self.progress[what] = self._clock()
             trouble = self._troubles.pop(what, None)
-            was_told = what in self._told
-            self._told.discard(what)
-        if trouble is not None and was_told:
-            self._say(f"{what} works again", (f"It did not since {trouble.since:%Y-%m-%d %H:%M} UTC: {trouble.words}",))
+            if trouble is not None and what in self._told:
+                self._told.discard(what)
+                self._over.append(trouble)
 
     def state(self) -> dict[str, Any]:
         """Return what the health file and ``/healthz`` show."""
@@ -94,19 +106,34 @@ class Health:
                 partial.replace(self._file)
             except OSError as error:
                 _log.warning("health file", reason=str(error))
-        now = self._clock()
-        with self._lock:
-            lasting = [one for one in self._troubles.values() if now - one.since >= _TOLD_AFTER]
-            new = [one for one in lasting if one.what not in self._told]
-            self._told |= {one.what for one in new}
-        for one in new:
-            self._say(f"{one.what} does not work", (f"Since {one.since:%Y-%m-%d %H:%M} UTC: {one.words}",))
+        self._tell_news()
         if self._ping_url is not None and state["ok"]:
             try:
                 with urllib.request.urlopen(self._ping_url, timeout=10):  # noqa: S310 - https alone by configuration
                     pass
             except OSError as error:
                 _log.warning("ping", reason=str(error))
+
+    def _tell_news(self) -> None:
+        """Tell, in one letter each, what is newly wrong and what is over."""
+        with self._lock:
+            now = self._clock()
+            over, self._over = self._over, []
+            new = [
+                one
+                for one in self._troubles.values()
+                if one.told_from <= now
+                and one.what not in self._told
+                and now - self._told_at.get(one.what, datetime.min.replace(tzinfo=now.tzinfo)) >= _QUIET_AFTER
+            ]
+            self._told |= {one.what for one in new}
+            self._told_at |= {one.what: now for one in new}
+        if new:
+            lines = tuple(f"{one.what}: since {one.since:%Y-%m-%d %H:%M} UTC: {one.words}" for one in new)
+            self._say(f"{_listed(new)} {'does' if len(new) == 1 else 'do'} not work", lines)
+        if over:
+            lines = tuple(f"{one.what}: it did not since {one.since:%Y-%m-%d %H:%M} UTC: {one.words}" for one in over)
+            self._say(f"{_listed(over)} {'works' if len(over) == 1 else 'work'} again", lines)
 
     def _say(self, title: str, lines: tuple[str, ...]) -> None:
         _log.error("health", title=title, lines=lines)
@@ -116,6 +143,10 @@ class Health:
             self._tell(title, lines)
         except Exception as error:  # noqa: BLE001 - the other way may be broken in any way; the journal has it all
             _log.error("health letter", reason=str(error))
+
+
+def _listed(troubles: Sequence[Trouble]) -> str:
+    return " and ".join(sorted(one.what for one in troubles))
 
 
 class _Figures(Collector):

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.message import EmailMessage
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -51,8 +51,6 @@ _log = log.get("service")
 _BACKOFF_SECONDS = (1, 2, 4, 8, 15, 30)
 # A refused sign-in is tried seldom: more would lock the account.
 _REFUSED_SECONDS = 60
-# Exchange drops long sessions and Gmail ends them with their token: a fresh one every 45 minutes costs nothing.
-_SESSION_LIFE = timedelta(minutes=45)
 # No thread waits longer than this without a sign of life, and the watchdog looks this often.
 _LONGEST_WAIT_SECONDS = 50
 _WATCH_SECONDS = 10
@@ -305,9 +303,10 @@ class Service:
 
     def _watch(self, names: Sequence[str]) -> None:
         """Feed systemd's watchdog while every thread makes progress; a wedged one is left to it (OP10)."""
-        while not self._stop.wait(_WATCH_SECONDS):
+        watchdog = watchdog_seconds()
+        while not self._stop.wait(min(_WATCH_SECONDS, watchdog / 4)):
             now = time.monotonic()
-            wedged = [name for name in names if now - self._beats[name] > _patience(name)]
+            wedged = [name for name in names if now - self._beats[name] > _patience(name, watchdog)]
             if not wedged:
                 notify("WATCHDOG=1")
                 self.health.well("threads")
@@ -320,8 +319,24 @@ class Service:
         """Record that the thread *name* makes progress."""
         self._beats[name] = time.monotonic()
 
+            self._look_at_breaker()
     def _renew_leases(self) -> None:
         for station in self.stations:
+    def _look_at_breaker(self) -> None:
+        """Record whether the breaker holds letters back: it may not say so by mail."""
+        try:
+            with self.database.read() as connection:
+                held = letters.breaker(connection)
+        except Unavailable as error:
+            self.health.trouble("database", str(error))
+            return
+        self.health.well("database")
+        if held:
+            words = f"the breaker holds back {held} mail; find out why, then: supportd outbox resume"
+            self.health.trouble("outbox", words, will_pass=False)
+        else:
+            self.health.well("outbox")
+
             if station.lease.is_held:
                 try:
                     if not station.lease.take(clock()):
@@ -383,7 +398,7 @@ class Service:
                     self._stop.wait(wait)
                 except (Refused, UserError) as error:
                     self._beat(threading.current_thread().name)
-                    self.health.trouble(threading.current_thread().name, str(error))
+                    self.health.trouble(threading.current_thread().name, str(error), will_pass=False)
                     _log.error("refused", mailbox=station.desk.name, reason=str(error), wait_seconds=_REFUSED_SECONDS)
                     self._stop.wait(_REFUSED_SECONDS)
 
@@ -395,7 +410,7 @@ class Service:
             if self._stop.wait(RENEW_SECONDS / 2):
                 return
         inbox = station.open_inbox()
-        ends_at = clock() + _SESSION_LIFE
+        ends_at = station.session_ends_at(clock())
         try:
             while not self._stop.is_set() and clock() < ends_at and station.lease.is_held:
                 self._beat(f"capture {station.desk.name}")
@@ -549,9 +564,17 @@ class Service:
 
 def _patience(name: str) -> float:
     """Return after how many seconds without progress the thread *name* is wedged."""
-    # A sender may wait ten minutes for the reply to a final dot (RFC 5321 4.5.3.2.6); the others never half as long
-    # as systemd's watchdog.
-    return 660 if name.startswith("send ") else 90
+    # A sender may wait ten minutes for the reply to a final dot (RFC 5321 4.5.3.2.6); for the others systemd, which
+    # waits for *watchdog* seconds more, makes it less than twice what it was told.
+    return 660 if name.startswith("send ") else 0.75 * watchdog
+
+
+def watchdog_seconds() -> float:
+    """Return how long systemd waits for a sign of life (sd_watchdog_enabled(3)); 120 where nobody waits."""
+    try:
+        return int(os.environ.get("WATCHDOG_USEC", "")) / 1_000_000
+    except ValueError:
+        return 120.0
 
 
 def notify(state: str) -> None:

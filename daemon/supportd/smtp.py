@@ -74,11 +74,20 @@ class SmtpSession:
         offered = self._server.esmtp_features.get("auth", "").upper().split()
         mechanism = "XOAUTH2" if "XOAUTH2" in offered or "OAUTHBEARER" not in offered else "OAUTHBEARER"
 
-        def answer(challenge: bytes | None = None) -> str:
-            # The first challenge is empty; a later one holds the server's reason, and wants an empty answer.
-            return ("" if mechanism == "XOAUTH2" else "\x01") if challenge else sasl_token(mechanism, user, token)
+        said: list[str] = []
 
-        self._server.auth(mechanism, answer, initial_response_ok=False)
+        def answer(challenge: bytes | None = None) -> str:
+            if not challenge:
+                return sasl_token(mechanism, user, token)
+            # The first challenge is empty; a later one holds the server's reason, and wants an empty answer.
+            said.append(challenge.decode("utf-8", "replace"))
+            return "" if mechanism == "XOAUTH2" else "\x01"
+
+        try:
+            self._server.auth(mechanism, answer, initial_response_ok=False)
+        except smtplib.SMTPAuthenticationError as error:
+            reason = " ".join((_text(error.smtp_error), *said))
+            raise smtplib.SMTPAuthenticationError(error.smtp_code, reason) from error
 
     def send(
         self, envelope_from: str, recipient: str, data: bytes, *, entering_data: Callable[[], None] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from supportd.accounts import access_tokens, current_token, imap_account, smtp_account
 from supportd.capture import FirstStart, Folders, Inbox
@@ -14,6 +15,7 @@ from supportd.core.tokens import Keys
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.decide import Decider
+from supportd.errors import Refused
 from supportd.imap import ImapSession
 from supportd.lease import Lease
 from supportd.outbox import BreakerLimits, Outbox
@@ -23,6 +25,13 @@ from supportd.smtp import SmtpSession
 
 # The Sent folder is looked at this often; a response counts at its INTERNALDATE, so nothing is lost by waiting.
 _SENT_EVERY = timedelta(minutes=1)
+# Exchange drops long sessions and Gmail ends them with their token: a fresh one every 45 minutes costs nothing, and one
+# minute before the token's end is early enough.  No token makes sessions shorter than five seconds.
+_SESSION_LIFE = timedelta(minutes=45)
+_BEFORE_TOKEN_ENDS = timedelta(minutes=1)
+_SHORTEST_SESSION = timedelta(seconds=5)
+
+_Session = TypeVar("_Session", ImapSession, SmtpSession)
 
 
 class Station:
@@ -76,7 +85,8 @@ class Station:
         self._first_start = FirstStart(
             answers_within=timedelta(minutes=config.first_start_answers_minutes), import_since=import_since
         )
-        self._token = current_token(access_tokens(config, desk), clock)
+        self._tokens = access_tokens(config, desk)
+        self._token = current_token(self._tokens, clock)
         self._session: ImapSession | None = None
         self.sent = Sent(database, desk, composer, keys, self.mailbox_id, read_header)
         self._sent_at: datetime | None = None
@@ -100,7 +110,7 @@ class Station:
             Unavailable: the server cannot be reached.
             Refused: it does not accept the sign-in.
         """
-        session = ImapSession(imap_account(self._config, self.desk, self._token))
+        session = self._signed_in(lambda: ImapSession(imap_account(self._config, self.desk, self._token)))
         self._session = session
         folders = self.desk.mailbox.folders
         inbox = Inbox(
@@ -136,5 +146,22 @@ class Station:
         """Return whether the server tells of new mail by itself."""
         return self._config.idle and self._session is not None and self._session.can_idle
 
+    def session_ends_at(self, now: datetime) -> datetime:
+        """Return when a session begun *now* is to be replaced by a fresh one: before the server ends it."""
+        token_ends_at = self._tokens.ends_at() if self._tokens else None
+        if token_ends_at is None:
+            return now + _SESSION_LIFE
+        return max(now + _SHORTEST_SESSION, min(now + _SESSION_LIFE, token_ends_at - _BEFORE_TOKEN_ENDS))
+
     def _connect_smtp(self) -> SmtpSession:
-        return SmtpSession(smtp_account(self._config, self.desk, self._token))
+        return self._signed_in(lambda: SmtpSession(smtp_account(self._config, self.desk, self._token)))
+
+    def _signed_in(self, connect: Callable[[], _Session]) -> _Session:
+        """Return what *connect* opens; a token that the server refuses is forgotten once, and fetched anew."""
+        try:
+            return connect()
+        except Refused:
+            if self._tokens is None:
+                raise
+            self._tokens.forget()
+            return connect()

@@ -44,8 +44,11 @@ auth_mechanisms = plain login
 auth_failure_delay = 0
 auth_username_format = %Lu
 mail_max_userip_connections = 100
+# Where the machine has no inotify instance left, IDLE looks by itself, every half minute by default.
+mailbox_idle_check_interval = 1s
 passdb {{
   driver = static
+  mechanisms = plain login
   args = password={{PLAIN.b64}}{password}
 }}
 userdb {{
@@ -120,7 +123,7 @@ class Dovecot:
         for attempt in range(attempts):
             if attempts > 1:
                 self.imap_port, self.imaps_port = free_ports(2)
-            self._write_configuration()
+            (self.directory / "dovecot.conf").write_text(self._configuration())
             self._process = subprocess.Popen(
                 [self._program, "-F", "-c", str(self.directory / "dovecot.conf")],
                 stdout=subprocess.DEVNULL,
@@ -136,10 +139,10 @@ class Dovecot:
             else:
                 return
 
-    def _write_configuration(self) -> None:
+    def _configuration(self) -> str:
         me = pwd.getpwuid(os.getuid()).pw_name
         group = grp.getgrgid(os.getgid()).gr_name
-        text = CONFIGURATION.format(
+        return CONFIGURATION.format(
             directory=self.directory,
             host=HOST,
             login_user="dovenull" if is_root() else me,
@@ -152,7 +155,6 @@ class Dovecot:
             imap_port=self.imap_port,
             imaps_port=self.imaps_port,
         )
-        (self.directory / "dovecot.conf").write_text(text)
 
     def _answers(self) -> bool:
         assert self._process is not None

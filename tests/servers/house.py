@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from servers import HOST, PASSWORD, ServerProblem, wait_until
 from servers.dovecot import Dovecot
 from servers.postfix import Postfix
+from servers.tokens import TokenDovecot
 from supportd.config import load
 from supportd.db import ledger, letters
 from supportd.db.engine import Database
@@ -35,7 +36,7 @@ class House:
     today, so that every deadline is known on whatever day the tests run.
     """
 
-    def __init__(self, folder: Path, dovecot: Dovecot, postfix: Postfix) -> None:
+    def __init__(self, folder: Path, dovecot: Dovecot, postfix: Postfix | TokenDovecot) -> None:
         self.folder = folder
         self.dovecot = dovecot
         self.file = folder / "config.yaml"

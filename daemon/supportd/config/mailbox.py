@@ -52,7 +52,7 @@ ReferencePrefix = Annotated[str, AfterValidator(_reference)]
 
 
 class OAuthSection(Section):
-    """Sign-in by access tokens instead of a password.
+    """Sign-in by access tokens instead of a password, wherever imap and smtp name no user of their own.
 
     *microsoft*: tenant, client_id, and secret or certificate (a PEM file with its thumbprint).  *google*: either
     service_account (its key file, with domain-wide delegation) or client_id, secret and refresh_token.  *endpoint*:
@@ -60,6 +60,8 @@ class OAuthSection(Section):
     """
 
     provider: Literal["microsoft", "google", "endpoint"]
+    # Whose mailbox the token opens; by default the mailbox's own address.
+    user: EmailAddress | None = None
     tenant: str | None = None
     client_id: str | None = None
     secret: Secret | None = None
