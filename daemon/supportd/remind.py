@@ -327,12 +327,11 @@ class Reminder:
         today = hours.local(now).date()
         live = tickets.live(post.connection, self._mailbox_id, self._desk.level_names)
         past = hours.business_days(today - timedelta(days=30), today - timedelta(days=1))
-        yesterday = hours.opening_of(past[-1]) if past else None
-        closing = hours.last_closing_of(past[-1]) if past else None
         told_at = letters.last_queued_at(post.connection, self._mailbox_id, ("digest",))
-        since = told_at or yesterday or now - timedelta(days=1)
-        is_regular = yesterday is not None and since >= yesterday
-        since_closing = closing if closing is not None and is_regular else since
+        since = told_at or ledger.started_at(post.connection, self._mailbox_id) or now - timedelta(days=1)
+        decided = tickets.last_slot(post.connection, self._mailbox_id, "digest", today.isoformat())
+        has_slept = bool(past) and decided is not None and decided < past[-1].isoformat()
+        since_closing = since if has_slept or not past else hours.last_closing_of(past[-1]) or since
 
         def due(ticket: Ticket) -> list[datetime]:
             waits = ticket.status is Status.WAITING
