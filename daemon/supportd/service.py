@@ -562,7 +562,7 @@ class Service:
                 station.decider.quarantine(row, f"could not be handled: {type(error).__name__}", clock())
 
 
-def _patience(name: str) -> float:
+def _patience(name: str, watchdog: float) -> float:
     """Return after how many seconds without progress the thread *name* is wedged."""
     # A sender may wait ten minutes for the reply to a final dot (RFC 5321 4.5.3.2.6); for the others systemd, which
     # waits for *watchdog* seconds more, makes it less than twice what it was told.
