@@ -54,6 +54,10 @@ def test_a_mail_is_told_from_its_sender_to_its_severity(tmp_path: Path) -> None:
     assert (line["message_id"], line["date"]) == ("<a@allsaints.example>", "2026-11-24T09:30:00+00:00")
     assert line["new_text"] == "The internet is down in the whole school."
     assert line["severity"] == 1
+    assert line["sender"] == {
+        "level": "member",
+        "reasons": ["allsaints.example is a staff domain, taken at its word (profile none)"],
+    }
     assert {"words": "whole school", "field": "body", "facet": "scope:school"} in line["evidence"]
 
 

@@ -8,7 +8,7 @@ from supportd.config import Desk
 from supportd.core import fingerprint, screen, sender, severity, threads, tokens
 from supportd.core.mask import mask
 from supportd.core.model import Address, Mail, Rating, Screening
-from supportd.core.sender import Standing
+from supportd.core.sender import Standing, Trust
 from supportd.core.threads import Clues
 from supportd.core.tokens import Keys
 from supportd.db.ledger import Row
@@ -24,6 +24,7 @@ class Arrival:
 
     row: Row
     mail: Mail
+    trust: Trust
     standing: Standing
     screening: Screening
     clues: Clues
@@ -43,19 +44,25 @@ class Arrival:
         return mask(self.mail.subject)
 
     @property
+    def sender(self) -> str:
+        """Return how sure we are who wrote it, and why, in words."""
+        return self.standing.in_words
+
+    @property
     def author(self) -> Address:
         """Return the sender; a mail without one that can be read is from nobody."""
         return self.mail.sender or Address(address="")
 
 
-def read(row: Row, mail: Mail, desk: Desk, keys: Keys) -> Arrival:
-    """Return what the pure rooms say of the message *row*, read as *mail*, at *desk*."""
+def read(row: Row, mail: Mail, desk: Desk, keys: Keys, trust: Trust) -> Arrival:
+    """Return what the pure rooms say of the message *row*, read as *mail*, at *desk*; *trust* is whom it believes."""
     settings = replace(desk.screen_settings, is_own_message_id=lambda text: tokens.verify(text, keys) is not None)
     screening = screen.judge(mail, settings)
     return Arrival(
         row=row,
         mail=mail,
-        standing=sender.evidence(mail, desk.sender_trust),
+        trust=trust,
+        standing=sender.evidence(mail, trust),
         screening=screening,
         clues=threads.clues(
             mail, keys=keys, addresses=sorted(desk.own_addresses), prefix=desk.mailbox.reference

@@ -15,7 +15,7 @@ all at once or not at all (C4), by ``opening`` where a ticket is opened and by `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from supportd import arrival, failpoint, joining, log, opening
@@ -24,9 +24,10 @@ from supportd.compose import Composer
 from supportd.config import Desk
 from supportd.core import fingerprint, threads
 from supportd.core.model import Mail, Ticket, Unparseable, Verdict
+from supportd.core.sender import Profile, Trust
 from supportd.core.threads import Append, Candidate, Clues, Placement
 from supportd.core.tokens import Keys, Role
-from supportd.db import ledger, tickets
+from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.ledger import Row
 from supportd.lease import Lease
@@ -72,13 +73,14 @@ class Decider:
             reading = Unparseable(reason=_NOT_GIVEN_OUT)
         if isinstance(reading, Unparseable):
             return self.quarantine(row, reading.reason, now)
-        arrived = arrival.read(row, reading, self._desk, self._keys)
+        arrived = arrival.read(row, reading, self._desk, self._keys, self._trust())
         failpoint.hit("decide.read")
         with self._database.write() as connection:
             self._lease.confirm(connection)
             if not ledger.is_undecided(connection, row.id):
                 return None
             post = Post(connection, self._desk, self._composer, self._keys, self._mailbox_id, now)
+            post.is_silent = row.silent
             failpoint.hit("decide.begun")
             decision, ticket_id, reason, duplicate_of = self._decide(post, arrived)
             failpoint.hit("decide.placed")
@@ -197,6 +199,15 @@ class Decider:
         )
         return decision, ticket.id, reason, None
 
+    def _trust(self) -> Trust:
+        """Return whom this desk believes; with a profile nobody commands before the border is proved."""
+        trust = self._desk.sender_trust
+        if trust.profile is Profile.NONE:
+            return trust
+        with self._database.read() as connection:
+            proof = letters.border_proof(connection, self._mailbox_id)
+        return replace(trust, is_border_proved=proof == trust.border)
+
     def _place(self, post: Post, arrived: Arrival) -> Placement:
         candidates = self._candidates(post.connection, arrived.clues)
         return threads.place(
@@ -204,7 +215,7 @@ class Decider:
             candidates,
             sender=arrived.mail.sender,
             standing=arrived.standing,
-            trust=self._desk.sender_trust,
+            trust=arrived.trust,
             keys=self._keys,
             now=post.now,
             only_thanks=threads.says_only_thanks(

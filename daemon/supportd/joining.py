@@ -55,13 +55,15 @@ def join(post: Post, arrival: Arrival, placement: Append) -> Joined:
     ticket = steering.load(post, placement.ticket)
     author = steering.actor_of(post, arrival.author)
     if placement.held:
+        sure = {"sender": arrival.sender}
         steering.record(
-            post, ticket, EventKind.UNVERIFIED, author, text=arrival.text, message_id=arrival.row.id
+            post, ticket, EventKind.UNVERIFIED, author, text=arrival.text, details=sure, message_id=arrival.row.id
         )
         _tell_technicians_of_claim(post, ticket, arrival, placement)
         return Joined(ticket=ticket, rule="held")
     if placement.as_note:
         steering.note(post, ticket, author, arrival.text, message_id=arrival.row.id)
+        _tell_of_note(post, ticket, arrival)
         return Joined(ticket=ticket, rule="note")
     if placement.role is Role.TECHNICIAN and placement.level is Level.COMMANDING:
         return _obey(post, arrival, ticket, author)
@@ -176,7 +178,13 @@ def _hear(post: Post, arrival: Arrival, ticket: Ticket, author: Actor, *, reopen
     """Add what the requester, or a colleague who takes part, wrote again, and pass it to the technicians."""
     mail = arrival.mail
     number = steering.record(
-        post, ticket, EventKind.REPLIED, author, text=arrival.text, message_id=arrival.row.id
+        post,
+        ticket,
+        EventKind.REPLIED,
+        author,
+        text=arrival.text,
+        details={"sender": arrival.sender},
+        message_id=arrival.row.id,
     )
     tickets.attach(post.connection, ticket.id, number, mail.attachments)
     tickets.add_participants(post.connection, ticket.id, participants(post, arrival))
@@ -251,6 +259,25 @@ def _tell_technicians_of_claim(
             ),
             ticket=ticket,
         )
+
+
+def _tell_of_note(post: Post, ticket: Ticket, arrival: Arrival) -> None:
+    """Tell a technician that his mail went to nobody, and what would send it on."""
+    cure = (
+        "Answer a letter that we wrote to you for this ticket: it carries the proof."
+        if arrival.trust.may_command
+        else "Answers and commands by mail are off until this was run: supportd check --auth"
+    )
+    post.to_technician(
+        "notice",
+        f"noted:{arrival.row.id}",
+        arrival.author.address,
+        lambda envelope: post.composer.notice(
+            envelope, ticket, title="Kept as a note: your mail steered nothing and went to nobody", lines=(cure,)
+        ),
+        ticket=ticket,
+        in_reply_to=arrival.mail.message_id or "",
+    )
 
 
 def note_report(post: Post, arrival: Arrival) -> int | None:

@@ -28,7 +28,7 @@ _ECHO_WITHIN = timedelta(hours=1)
 
 def open_ticket(post: Post, arrival: Arrival, placement: Placement) -> Ticket:
     """Open a ticket for the mail, with its events and letters, and return it."""
-    mail, row, standing = arrival.mail, arrival.row, arrival.standing
+    mail, row = arrival.mail, arrival.row
     ticket, clocks = _enter(
         post,
         steering.actor_of(post, arrival.author),
@@ -38,13 +38,13 @@ def open_ticket(post: Post, arrival: Arrival, placement: Placement) -> Ticket:
         rating=arrival.rating,
         received_at=row.received_at,
         automatic=arrival.screening.automatic,
-        verified=standing.level >= Level.VERIFIED,
+        verified=arrival.standing.level >= Level.VERIFIED,
         participants=participants(post, arrival),
         attachments=mail.attachments,
         origin_message_id=mail.message_id,
         origin_references=mail.references,
         message_id=row.id,
-        details={"evidence": f"{standing.level.name.lower()}: {'; '.join(standing.reasons)}"},
+        details={"sender": arrival.sender},
     )
     if isinstance(placement, NewLinked):
         linked = steering.load(post, placement.linked)
@@ -149,7 +149,7 @@ def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
     if requester is None:
         return False
     author = steering.actor_of(post, arrival.author)
-    if arrival.standing.level >= Level.TECHNICIAN:
+    if arrival.standing.level >= Level.TECHNICIAN and arrival.trust.may_command:
         steering.hand_to(post, ticket, author, requester.address, name=requester.name)
         return True
     asked = f"#for {requester.address}"
@@ -184,7 +184,7 @@ def _tell_designated(post: Post, ticket: Ticket) -> None:
 def participants(post: Post, arrival: Arrival) -> list[str]:
     """Return who takes part: the sender and, of a believed one, the staff addresses that he copied in."""
     ours = (*post.desk.own_addresses, post.desk.it_inbox or "")
-    copied = threads.copied_in(arrival.mail, arrival.standing.level, post.desk.sender_trust, ours)
+    copied = threads.copied_in(arrival.mail, arrival.standing.level, arrival.trust, ours)
     return [arrival.author.address, *copied] if arrival.author.address else list(copied)
 
 

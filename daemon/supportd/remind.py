@@ -120,7 +120,10 @@ class Reminder:
             items = tuple(self._item(post, ticket, recipient) for ticket in new)
             first = group[0].id
             post.to_technician(
-                "alerts", f"alerts:{first}", recipient, lambda envelope: self._composer.alerts(envelope, items),
+                "alerts",
+                f"alerts:{first}",
+                recipient,
+                lambda envelope: self._composer.alerts(envelope, items),
                 role=Role.READER,
             )
         else:
@@ -218,6 +221,8 @@ class Reminder:
 
     def _remind(self, post: Post, ticket: Ticket, clock: Clock, step: Step) -> None:
         assert clock.due is not None
+        if self._is_reminded_by_another(post, ticket):
+            return
         due_at = clock.due
         name = _SPOKEN.get(step.name, "daily")
         key = f"remind:{ticket.reference}:{clock.key}:{step.name}"
@@ -231,9 +236,7 @@ class Reminder:
                 "reminder",
                 key,
                 recipient,
-                lambda envelope: self._composer.reminder(
-                    envelope, ticket, clock=clock.kind, step=name, due_at=due_at
-                ),
+                lambda envelope: self._composer.reminder(envelope, ticket, clock=clock.kind, step=name, due_at=due_at),
                 ticket=ticket,
             )
         # From the third step the IT lead reads along (behaviour.md).
@@ -248,6 +251,13 @@ class Reminder:
                 ticket=ticket,
                 role=Role.READER,
             )
+
+    def _is_reminded_by_another(self, post: Post, ticket: Ticket) -> bool:
+        """Return whether an earlier report of the same incident is reminded of: ten reports want one reminder."""
+        if ticket.incident is None:
+            return False
+        members = tickets.of_incident(post.connection, ticket.incident, self._desk.level_names)
+        return any(other.id < ticket.id and other.status in LIVE for other in members)
 
     def _repeat_on_call(self, post: Post, ticket: Ticket) -> list[datetime]:
         """Repeat a severity 1 alert to on_call while it is closed and nobody answers; return what is next."""
@@ -275,9 +285,7 @@ class Reminder:
             tickets.change(post.connection, ticket.id, next_check_at=closes_at)
             return
         steering.record(post, ticket, EventKind.CLOSED, DAEMON)
-        tickets.change(
-            post.connection, ticket.id, status=Status.CLOSED, closed_at=post.now, next_check_at=None
-        )
+        tickets.change(post.connection, ticket.id, status=Status.CLOSED, closed_at=post.now, next_check_at=None)
 
     # -- the morning -----------------------------------------------------------------------------------------------
 
@@ -389,6 +397,7 @@ class Reminder:
         events = tickets.security_events_since(post.connection, self._mailbox_id, since)
         return (
             *sla.warnings(self._desk.hours, post.now),
+            *filter(None, (self._desk.secret_warning(post.now),)),
             *self._desk.secret_warnings(post.now),
             *(f"the template {problem}" for problem in self._composer.problems),
             *(f"{address or 'somebody'}: {text}" for _at, address, text in events),

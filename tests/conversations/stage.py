@@ -20,7 +20,7 @@ import re
 import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -159,6 +159,9 @@ class Stage:
         if "into" in given:
             # Written past us, or delivered by a border that is not here: it lies in the mailbox as it is.
             folder = given["into"]
+            with self.dovecot.imap(SUPPORT) as client:
+                if not client.folder_exists(folder):
+                    client.create_folder(folder)
             self.dovecot.append(SUPPORT, raw, folder=folder, received_at=now)
             return
         if "border" in given:
@@ -262,6 +265,11 @@ class Stage:
                 ]
                 keys = list(table.primary_key.columns)
                 for row in connection.execute(select(*keys, *columns)).all() if columns else ():
+                    if table.name == "slot" and len(row.day) == len("2026-11-24"):
+                        columns_day = {"day": f"{date.fromisoformat(row.day) - passed}"}
+                        same = [key == getattr(row, key.name) for key in keys]
+                        connection.execute(update(table).where(*same).values(columns_day))
+                        continue
                     older = {
                         column.name: getattr(row, column.name) - passed
                         for column in columns

@@ -86,6 +86,7 @@ def _submitted(file: Path, reader: Reader) -> Future[Mail | Unparseable] | str:
 def _describer(config: Config) -> Callable[[Mail], dict[str, Any]]:
     """Return the function that screens and rates a mail, and tells all of it, under *config*."""
     from supportd.core import screen
+    from supportd.core import sender as senders
     from supportd.core.severity import rate
 
     desks = config.desks
@@ -96,9 +97,12 @@ def _describer(config: Config) -> Callable[[Mail], dict[str, Any]]:
         machine_senders=frozenset(config.machines),
     )
     keywords = config.compiled_keywords
+    # Without a mailbox, staff are those whom the top of the file names.
+    trust = desks[0].sender_trust if desks else senders.Trust(staff_domains=frozenset(config.staff_domains))
 
     def describe(mail: Mail) -> dict[str, Any]:
         screening = screen.judge(mail, settings)
+        standing = senders.evidence(mail, trust)
         sender = mail.sender.address if mail.sender else ""
         rating = rate(mail.subject, mail.new_text, sender, keywords, automatic=screening.automatic)
         return {
@@ -118,6 +122,7 @@ def _describer(config: Config) -> Callable[[Mail], dict[str, Any]]:
             "severity": rating.level,
             "evidence": [{"words": hit.words, "field": hit.field, "facet": hit.facet} for hit in rating.evidence],
             "reason": screening.reason,
+            "sender": {"level": standing.level.name.lower(), "reasons": list(standing.reasons)},
             "cc": [address.address for address in mail.cc],
             "forwarded": mail.forwarded,
             "defects": list(mail.defects),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -93,7 +93,7 @@ def show(context: click.Context, reference: str, as_json: bool) -> None:
             shown = {**as_dict(found), "text": found.text, "events": [_event(one) for one in happened]}
             click.echo(json.dumps(shown, indent=2))
             return
-        for name, value in _facts(found, zone):
+        for name, value in _facts(found, happened, zone):
             click.echo(f"{name + ':':<12} {value}")
         click.echo()
         click.echo(found.text or "(no text)")
@@ -117,7 +117,7 @@ def _command(verb: Verb, argument: str | None, *, text: bool) -> None:
         with _on(context, reference) as (post, found):
             read = commands.read(f"#{verb} {value}".rstrip(), steering.vocabulary(post, shell_actor().address))
             if isinstance(read, commands.Mistake):
-                raise UserError([*read.problems, f"for example: supportd ticket {verb} {reference} {value}".rstrip()])
+                raise UserError([*read.problems, _example(read.example, reference)])
             for command in read.commands:
                 found = steering.apply(post, found, command, shell_actor(), text=message)
             click.echo(f"{found.reference} is {found.status}, level {found.level} {found.level_name}")
@@ -251,6 +251,12 @@ def _on(context: click.Context, reference: str, *, writes: bool = True) -> Itera
             yield post, steering.load(post, ticket_id)
 
 
+def _example(written: str, reference: str) -> str:
+    """Return the example of a mail's command ("#severity 2") as it is typed in the shell."""
+    verb, _, value = written.removeprefix("#").partition(" ")
+    return f"for example: supportd ticket {verb} {reference} {value}".rstrip()
+
+
 def as_dict(one: Ticket) -> dict[str, Any]:
     """Return the ticket as scripts get it: instants in UTC, null where there is none."""
     return {
@@ -281,13 +287,16 @@ def as_dict(one: Ticket) -> dict[str, Any]:
     }
 
 
-def _facts(one: Ticket, zone: Any) -> Iterator[tuple[str, str]]:
+def _facts(one: Ticket, happened: Sequence[Event], zone: Any) -> Iterator[tuple[str, str]]:
     def local(at: datetime | None) -> str:
         return "-" if at is None else at.astimezone(zone).strftime("%a %d %b %Y %H:%M")
 
     yield "Ticket", f"{one.reference} ({one.status})"
     yield "Subject", one.subject
     yield "From", f"{one.requester.name} <{one.requester.address}>" + ("" if one.verified else ", unverified")
+    sender = next((event.detail("sender") for event in happened if event.kind is EventKind.RECEIVED), "")
+    if sender:
+        yield "Evidence", sender
     yield "Severity", f"{one.level} {one.level_name}: {one.row}"
     yield "Because", ", ".join(f"“{hit.words}” ({hit.facet})" for hit in one.evidence) or "no keyword was found"
     yield "Received", local(one.received_at)

@@ -60,7 +60,8 @@ class Trust:
     *authserv_id* is what the border calls itself in its results (RFC 8601 2.5).  *border_hosts* are the names behind
     ``by`` in its Received fields; they are needed only where other servers of ours stand between it and the mailbox.
     *technicians* are all addresses that may steer tickets, *inboxes* those of them that several technicians read: a
-    token mailed there is each technician's own.
+    token mailed there is each technician's own.  *is_border_proved*: a test has shown that the border's fields cannot
+    be forged; before that nobody commands with a profile.
 
     Raises:
         ValueError: the profile is ``rfc8601`` and there is no authserv-id.
@@ -72,10 +73,21 @@ class Trust:
     staff_domains: frozenset[str] = frozenset()
     technicians: frozenset[str] = frozenset()
     inboxes: frozenset[str] = frozenset()
+    is_border_proved: bool = True
 
     def __post_init__(self) -> None:
         if self.profile is Profile.RFC8601 and not self.authserv_id:
             raise ValueError("profile rfc8601 needs the authserv-id")
+
+    @property
+    def border(self) -> str:
+        """Return what the proof of the border is a proof of: another profile or another name wants a new one."""
+        return " ".join((self.profile, self.authserv_id, *sorted(self.border_hosts)))
+
+    @property
+    def may_command(self) -> bool:
+        """Return whether technicians may steer tickets by mail at all."""
+        return self.profile is Profile.NONE or self.is_border_proved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,11 @@ class Standing:
     reasons: tuple[str, ...]
     claims_technician: bool = False
     is_plain: bool = True
+
+    @property
+    def in_words(self) -> str:
+        """Return the level by its name, and the reasons."""
+        return f"{self.level.name.lower()}: {'; '.join(self.reasons)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +147,8 @@ def with_token(standing: Standing, trust: Trust) -> Standing:
     """
     is_proof_enough = trust.profile is Profile.NONE and standing.claims_technician and standing.is_plain
     if standing.level < Level.TECHNICIAN and not is_proof_enough:
+        return standing
+    if not trust.may_command:
         return standing
     reasons = (*standing.reasons, "the technician's own token for this ticket")
     return replace(standing, level=Level.COMMANDING, reasons=reasons)
@@ -179,7 +198,7 @@ def _level(mail: Mail, address: str, trust: Trust) -> tuple[Level, tuple[str, ..
             return Level.MEMBER, (f"{domain} is a staff domain, taken at its word (profile none)",)
         return Level.UNVERIFIED, (f"{domain} is not a staff domain (profile none)",)
 
-    if trust.profile is Profile.MICROSOFT365 and _is_internal_to_exchange(mail):
+    if is_vouched_for_by_exchange(mail, trust):
         verified = f"Exchange vouches for {domain}: the mail never left the tenant"
         aligned = True
     else:
@@ -187,7 +206,7 @@ def _level(mail: Mail, address: str, trust: Trust) -> tuple[Level, tuple[str, ..
             return Level.UNVERIFIED, (
                 "the Return-Path is not one plain address; it could bring words into the results",
             )
-        fields = tuple(_border_fields(mail, trust))
+        fields = believed(mail, trust)
         problem = _dmarc_problem(fields, domain)
         if problem:
             return Level.UNVERIFIED, (problem,)
@@ -236,6 +255,16 @@ def _is_internal_to_exchange(mail: Mail) -> bool:
     marks = tuple(value.strip().lower() for value in mail.header_all("X-MS-Exchange-Organization-AuthAs"))
     hops = [_hop(value) for value in mail.header_all("Received")]
     return marks == ("internal",) and bool(hops) and all(_is_inside_exchange(hop) for hop in hops)
+
+
+def believed(mail: Mail, trust: Trust) -> tuple[AuthenticationResults, ...]:
+    """Return what of *mail*'s Authentication-Results is taken for the border's own word."""
+    return tuple(_border_fields(mail, trust))
+
+
+def is_vouched_for_by_exchange(mail: Mail, trust: Trust) -> bool:
+    """Return whether *mail* is taken for one that never left the Exchange tenant."""
+    return trust.profile is Profile.MICROSOFT365 and _is_internal_to_exchange(mail)
 
 
 def _border_fields(mail: Mail, trust: Trust) -> Iterator[AuthenticationResults]:
