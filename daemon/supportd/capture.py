@@ -21,7 +21,7 @@ from supportd import failpoint, log
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Captured, Listed
-from supportd.errors import Unavailable
+from supportd.errors import Unavailable, UserError
 from supportd.imap import Declined
 from supportd.lease import Lease
 
@@ -97,8 +97,13 @@ class Inbox:
         """Create missing folders and select the watched one.
 
         Raises:
+            UserError: nothing was ever captured, and yet filed mail lies there: the database is not the one (DB07).
             Unavailable: the connection is unusable.
         """
+        with self._database.read() as connection:
+            is_new = ledger.started_at(connection, self._mailbox_id) is None
+        if is_new:
+            self._refuse_a_lost_database()
         try:
             self._session.ensure_folders(self._folders.targets)
         except Declined as error:
@@ -109,6 +114,19 @@ class Inbox:
             self._lease.confirm(connection)
             self._epoch_id = ledger.ensure_epoch(connection, self._mailbox_id, self._folders.inbox, uidvalidity)
             self._started_at = ledger.first_start(connection, self._mailbox_id, now)
+
+    def _refuse_a_lost_database(self) -> None:
+        missing = self._session.missing_folders(self._folders.targets)
+        for folder in self._folders.targets:
+            if folder in missing:
+                continue
+            self._session.select(folder, readonly=True)
+            if count := len(self._session.listing()):
+                raise UserError(
+                    f"the database is new, and {count} messages lie in the folder {folder}: is it the right one?  "
+                    "Restore it: supportd db restore FILE; or take their mail over: "
+                    "supportd reconcile --since YYYY-MM-DD; or rename the folder"
+                )
 
     def capture(self, now: datetime) -> int:
         """Commit every message that the ledger does not hold yet and return how many.

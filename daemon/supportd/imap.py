@@ -136,11 +136,14 @@ class ImapSession:
         with _failures(f"imap folder {folder}"):
             return int(self._client.select_folder(folder, readonly=readonly)[b"UIDVALIDITY"])
 
-    def listing(self, undated_at: datetime = _UNDATED) -> list[Listing]:
-        """Return every message of the selected folder, in the order of UIDs; one without a date came *undated_at*."""
+    def listing(self, undated_at: datetime = _UNDATED, *, since: datetime | None = None) -> list[Listing]:
+        """Return every message of the selected folder, in the order of UIDs; one without a date came *undated_at*.
+
+        With *since* only those that arrived on that day or later, by the server's own calendar.
+        """
         answer: dict[int, Any] = {}
         with _failures("imap listing"):
-            uids = self._client.search()
+            uids = self._client.search("ALL" if since is None else ["SINCE", since.date()])
             # imapclient takes no range such as 1:*; a command of so many UIDs stays below 8 KB.
             for start in range(0, len(uids), _LISTED_AT_ONCE):
                 chunk = uids[start : start + _LISTED_AT_ONCE]

@@ -36,6 +36,8 @@ class Post:
         self.keys = keys
         self.mailbox_id = mailbox_id
         self.now = now
+        # Set while mail from before is taken over: what it would cause is recorded, and nothing goes out.
+        self.is_silent = False
 
     def to_requester(
         self,
@@ -153,6 +155,8 @@ class Post:
             in_reply_to=in_reply_to,
             references=tuple(references),
         )
+        if self.is_silent:
+            suppressed = "its mail was taken over from before"
         try:
             letter = compose(envelope)
         except Refused as error:

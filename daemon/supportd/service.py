@@ -95,7 +95,12 @@ class Service:
         self.database = Database(
             config.database_url, password.reveal("database password", config.folder) if password else None
         )
-        upgrade(self.database)
+        try:
+            upgrade(self.database)
+            self.database.require_durability()
+        except BaseException:
+            self.database.close()
+            raise
         with self.database.write() as connection:
             stored = key_store.load(connection, clock(), secrets.token_bytes)
         newest, *older = (Key(version=version, secret=secret) for version, secret in stored)
@@ -150,6 +155,7 @@ class Service:
             station.outbox.recover()
             inbox = station.open_inbox()
             try:
+                fetched += station.sweep(inbox, clock())
                 while True:
                     captured = inbox.capture(clock())
                     fetched += captured
@@ -414,7 +420,7 @@ class Service:
         try:
             while not self._stop.is_set() and clock() < ends_at and station.lease.is_held:
                 self._beat(f"capture {station.desk.name}")
-                if inbox.capture(clock()):
+                if station.sweep(inbox, clock()) + inbox.capture(clock()):
                     self._work.set()
                 self._file(station, inbox)
                 self.health.well(f"capture {station.desk.name}")

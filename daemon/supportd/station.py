@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from supportd import reconcile
 from supportd.accounts import access_tokens, current_token, imap_account, smtp_account
 from supportd.capture import FirstStart, Folders, Inbox
 from supportd.compose import Composer
@@ -19,6 +20,7 @@ from supportd.errors import Refused
 from supportd.imap import ImapSession
 from supportd.lease import Lease
 from supportd.outbox import BreakerLimits, Outbox
+from supportd.reconcile import Reconciler
 from supportd.remind import Reminder
 from supportd.sent import Sent
 from supportd.smtp import SmtpSession
@@ -32,6 +34,22 @@ _BEFORE_TOKEN_ENDS = timedelta(minutes=1)
 _SHORTEST_SESSION = timedelta(seconds=5)
 
 _Session = TypeVar("_Session", ImapSession, SmtpSession)
+
+
+def folders_of(desk: Desk) -> Folders:
+    """Return the folders of the desk's mailbox."""
+    folders = desk.mailbox.folders
+    return Folders(
+        inbox=folders.inbox,
+        processed=folders.processed,
+        screened=folders.screened,
+        quarantine=folders.quarantine,
+    )
+
+
+def message_limit_bytes(desk: Desk) -> int:
+    """Return from which size on a mail is known by its headers alone."""
+    return desk.limits.message_megabytes * 1_000_000
 
 
 class Station:
@@ -90,6 +108,14 @@ class Station:
         self._session: ImapSession | None = None
         self.sent = Sent(database, desk, composer, keys, self.mailbox_id, read_header)
         self._sent_at: datetime | None = None
+        self.reconciler = Reconciler(
+            database,
+            mailbox_id=self.mailbox_id,
+            folders=folders_of(desk),
+            prefix=desk.mailbox.reference,
+            message_limit_bytes=message_limit_bytes(desk),
+        )
+        self._swept_at: datetime | None = None
 
     def look_into_sent(self, inbox: Inbox, now: datetime) -> None:
         """Look for answers past us, once a minute: the folder has no IDLE of its own.
@@ -112,23 +138,30 @@ class Station:
         """
         session = self._signed_in(lambda: ImapSession(imap_account(self._config, self.desk, self._token)))
         self._session = session
-        folders = self.desk.mailbox.folders
         inbox = Inbox(
             session,
             self._database,
             mailbox_id=self.mailbox_id,
-            folders=Folders(
-                inbox=folders.inbox,
-                processed=folders.processed,
-                screened=folders.screened,
-                quarantine=folders.quarantine,
-            ),
+            folders=folders_of(self.desk),
             first_start=self._first_start,
-            message_limit_bytes=self.desk.limits.message_megabytes * 1_000_000,
+            message_limit_bytes=message_limit_bytes(self.desk),
             lease=self.lease,
         )
         inbox.open(self._clock())
         return inbox
+
+    def sweep(self, inbox: Inbox, now: datetime) -> int:
+        """Capture filed mail of the last days that the ledger does not know, at start and once a day; return how many.
+
+        Raises:
+            Unavailable: the connection or the database is unusable.
+        """
+        if self._session is None or (self._swept_at is not None and now - self._swept_at < reconcile.SWEEP_EVERY):
+            return 0
+        count = self.reconciler.sweep(self._session, now - reconcile.WINDOW, now)
+        self._swept_at = now
+        inbox.open(now)
+        return count
 
     def close_inbox(self) -> None:
         """Sign out of the mailbox; never raises."""

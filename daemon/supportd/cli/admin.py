@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from supportd.cli.desk import at_desk
-from supportd.errors import UserError
+from supportd.errors import Unavailable, UserError
+
+# After a restore: more than are given out between two backups.
+_NUMBERS_SKIPPED = 1000
 
 
 @click.command(epilog="For example:  supportd why '<CAM-123@mail.example>'")
@@ -252,9 +256,47 @@ def audit(context: click.Context, as_json: bool) -> None:
         sys.exit(3)
 
 
+@click.command(epilog="For example:  supportd reconcile --since 2026-11-20")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), required=True, metavar="DATE", help="YYYY-MM-DD, in UTC.")
+@click.pass_context
+def reconcile(context: click.Context, since: datetime) -> None:
+    """Take back into the database what lies in the folders of filed mail and is not in it; nobody is answered.
+
+    The daemon does the same each day for the last seven days.  On a new database this also says since when mail in
+    the INBOX is to be answered.
+    """
+    from supportd.accounts import access_tokens, current_token, imap_account
+    from supportd.db import ledger
+    from supportd.imap import ImapSession
+    from supportd.reconcile import Reconciler
+    from supportd.service import clock
+    from supportd.station import folders_of, message_limit_bytes
+
+    since = since.replace(tzinfo=UTC)
+    with at_desk(context) as desks:
+        for desk in desks.config.desks:
+            with desks.database.write() as connection:
+                number = ledger.ensure_mailbox(connection, desk.name)
+                ledger.first_start(connection, number, since)
+            reconciler = Reconciler(
+                desks.database,
+                mailbox_id=number,
+                folders=folders_of(desk),
+                prefix=desk.mailbox.reference,
+                message_limit_bytes=message_limit_bytes(desk),
+            )
+            token = current_token(access_tokens(desks.config, desk), clock)
+            session = ImapSession(imap_account(desks.config, desk, token))
+            try:
+                count = reconciler.sweep(session, since, clock())
+            finally:
+                session.close()
+            click.echo(f"{desk.name}: {count} messages taken back" + ("; the daemon decides them" if count else ""))
+
+
 @click.group()
 def db() -> None:
-    """Upgrade, back up and check the database."""
+    """Upgrade, back up, check and restore the database."""
 
 
 @db.command("upgrade", epilog="For example:  supportd db upgrade")
@@ -279,6 +321,37 @@ def db_backup(context: click.Context, target: Path) -> None:
             raise UserError("the database is PostgreSQL; back it up with pg_dump, or with the cluster's own means")
         backup(desks.database.path, target)
     click.echo(f"backed up to {target}")
+
+
+@db.command("restore", epilog="For example:  supportd db restore /var/backups/supportd.db")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_context
+def db_restore(context: click.Context, source: Path) -> None:
+    """Put a backup of the SQLite database in place, while the daemon is stopped; what was there is kept beside it."""
+    from supportd.db import ledger, tickets
+    from supportd.db.engine import Database
+    from supportd.db.migrate import restore
+    from supportd.lease import is_dead
+    from supportd.service import clock
+
+    before = Database(context.obj.own_config().database_url)
+    target = before.path
+    if target is None:
+        raise UserError("the database is PostgreSQL; restore it with pg_restore, then: supportd reconcile --since DATE")
+    holders: list[ledger.LeaseHolder] = []
+    # What cannot be read any more is a reason for this command, not against it.
+    with contextlib.suppress(UserError, Unavailable), before.read() as connection:
+        holders = ledger.lease_holders(connection)
+    before.close()
+    if any(one.owner and one.until and one.until > clock() and not is_dead(one.owner) for one in holders):
+        raise UserError("a daemon is at work on this database; stop it first: systemctl stop supportd")
+    aside = restore(source, target)
+    with at_desk(context) as desks, desks.database.write() as connection:
+        for desk in desks.config.desks:
+            tickets.skip_numbers(connection, desk.mailbox.reference, _NUMBERS_SKIPPED)
+    click.echo(f"restored {source}" + (f"; what was there is now {aside}" if aside else ""))
+    click.echo(f"ticket numbers go on {_NUMBERS_SKIPPED} higher, so that none is given out twice")
+    click.echo("mail since the backup comes back, unanswered, by: supportd reconcile --since YYYY-MM-DD")
 
 
 @db.command("check", epilog="For example:  supportd db check")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from supportd.errors import Overtaken, Unavailable, UserError
@@ -63,15 +63,12 @@ class Database:
                 connection broke in the midst of COMMIT: every caller looks again before it tries again.
             Overtaken: another daemon wrote a row with the same unique key first.
         """
-        try:
-            with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                yield connection
-        except IntegrityError as error:
-            if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION or "UNIQUE constraint" in str(error.orig):
-                raise Overtaken(f"database: another was faster: {_first_line(error)}") from error
-            raise
-        except (OperationalError, InterfaceError) as error:
-            raise Unavailable(f"database: {_first_line(error)}") from error
+        with (
+            _failures(),
+            self.engine.connect().execution_options(immediate=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -80,11 +77,26 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached.
         """
-        try:
-            with self.engine.connect() as connection, connection.begin():
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise Unavailable(f"database: {_first_line(error)}") from error
+        with _failures(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def require_durability(self) -> None:
+        """Refuse a PostgreSQL that forgets what it has committed: our MOVE and SMTP act upon it.
+
+        Raises:
+            UserError: ``fsync`` or ``synchronous_commit`` is off.
+            Unavailable: the database cannot be reached.
+        """
+        if self.is_sqlite:
+            return
+        for name, cure in (
+            ("fsync", "set fsync = on in postgresql.conf"),
+            ("synchronous_commit", "ALTER ROLE ... SET synchronous_commit = on"),
+        ):
+            with self.read() as connection:
+                value = connection.execute(text(f"SHOW {name}")).scalar()
+            if value == "off":
+                raise UserError(f"database: {name} is off, and mail would be lost with the power: {cure}")
 
     def shrink(self) -> None:
         """Write the SQLite file anew, so that what was deleted is in no free page and no write-ahead log.
@@ -118,6 +130,24 @@ def alone(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ALONE})
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION or "UNIQUE constraint" in str(error.orig):
+            raise Overtaken(f"database: another was faster: {_first_line(error)}") from error
+        raise
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(f"database: {_first_line(error)}") from error
+    except DatabaseError as error:
+        # SQLite has no class of its own for a file that is damaged.
+        if type(error) is not DatabaseError:
+            raise
+        cure = "stop the daemon, then: supportd db restore FILE"
+        raise UserError(f"database: {_first_line(error)}; {cure}") from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

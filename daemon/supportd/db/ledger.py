@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +116,12 @@ def lease_holder(connection: Connection, mailbox_id: int) -> LeaseHolder:
     return LeaseHolder(owner=row.lease_owner, until=row.lease_until, fence=row.fence)
 
 
+def lease_holders(connection: Connection) -> list[LeaseHolder]:
+    """Return who holds the lease of each mailbox, if anybody does; nothing is locked."""
+    rows = connection.execute(select(mailbox.c.lease_owner, mailbox.c.lease_until, mailbox.c.fence))
+    return [LeaseHolder(owner=row.lease_owner, until=row.lease_until, fence=row.fence) for row in rows]
+
+
 def set_lease(
     connection: Connection, mailbox_id: int, owner: str | None, until: datetime | None, fence: int
 ) -> None:
@@ -195,8 +202,12 @@ def capture(
     now: datetime,
     *,
     silent: bool = False,
+    is_filed: bool = False,
 ) -> int:
-    """Enter *captured* with their raw bytes and return how many: from the commit on they cannot be lost (C2)."""
+    """Enter *captured* with their raw bytes and return how many: from the commit on they cannot be lost (C2).
+
+    *is_filed*: their copies lie where filed mail lies already.
+    """
     count = 0
     for one in captured:
         number = connection.execute(
@@ -211,12 +222,31 @@ def capture(
                 sha256=hashlib.sha256(one.data).hexdigest(),
                 silent=silent,
                 oversize=one.oversize,
+                filed_at=now if is_filed else None,
             )
             .returning(message.c.id)
         ).scalar_one()
         connection.execute(insert(raw).values(message_id=number, data=zlib.compress(one.data, _COMPRESSION)))
         count += 1
     return count
+
+
+def identities(connection: Connection, mailbox_id: int, since: datetime) -> Counter[tuple[int, datetime]]:
+    """Return how many messages of each size and INTERNALDATE the ledger holds that arrived since *since*."""
+    rows = connection.execute(
+        select(message.c.size, message.c.received_at).where(
+            message.c.mailbox_id == mailbox_id, message.c.received_at >= since
+        )
+    )
+    return Counter((row.size, row.received_at) for row in rows)
+
+
+def holds(connection: Connection, mailbox_id: int, data: bytes) -> bool:
+    """Return whether the ledger holds a message of just these bytes."""
+    query = select(message.c.id).where(
+        message.c.mailbox_id == mailbox_id, message.c.sha256 == hashlib.sha256(data).hexdigest()
+    )
+    return connection.execute(query.limit(1)).scalar() is not None
 
 
 def adopt(connection: Connection, mailbox_id: int, epoch_id: int, listed: Iterable[Listed], now: datetime) -> int:
@@ -546,14 +576,14 @@ def find_epoch(connection: Connection, mailbox_id: int, folder: str, uidvalidity
     ).scalar()
 
 
-def filed_counts(connection: Connection, mailbox_id: int) -> dict[str, int]:
-    """Return how many messages were filed into each folder."""
+def filed_sizes(connection: Connection, mailbox_id: int) -> Counter[int]:
+    """Return how many messages of each size were filed, wherever."""
     rows = connection.execute(
-        select(message.c.folder, func.count())
+        select(message.c.size, func.count())
         .where(message.c.mailbox_id == mailbox_id, message.c.filed_at.is_not(None), message.c.folder.is_not(None))
-        .group_by(message.c.folder)
+        .group_by(message.c.size)
     )
-    return {str(folder): int(count) for folder, count in rows}
+    return Counter({int(size): int(count) for size, count in rows})
 
 
 def inconsistencies(connection: Connection, mailbox_id: int) -> list[str]:

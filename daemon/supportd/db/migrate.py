@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -65,6 +66,38 @@ def integrity(database: Database) -> tuple[str, ...]:
         orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
     problems = [str(answer) for answer in answers if answer != "ok"]
     return (*problems, *(f"table {row[0]}: row {row[1]} names a row of {row[2]} that is not there" for row in orphans))
+
+
+def restore(source: Path, target: Path) -> Path | None:
+    """Put a copy of the backup *source* where the database *target* was; return where that lies now, if it was there.
+
+    Raises:
+        UserError: *source* is no whole database of this program, or cannot be copied.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reader:
+            answers = [str(row[0]) for row in reader.execute("PRAGMA integrity_check")]
+            found = reader.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    except (sqlite3.Error, TypeError) as error:
+        raise UserError(f"restore: {source} is no backup of supportd: {error}") from error
+    if answers != ["ok"]:
+        raise UserError(f"restore: {source} is damaged: {answers[0]}; take an older backup")
+    if found > NEWEST:
+        raise UserError(f"restore: the schema of {source} is version {found}; this program knows none after {NEWEST}")
+    aside: Path | None = None
+    if target.exists():
+        aside = target.with_name(f"{target.name}.before-restore")
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                part = target.with_name(target.name + suffix)
+                # With its journal, for what was written last may stand there alone.
+                aside.with_name(aside.name + suffix).unlink(missing_ok=True)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
+        except OSError as error:
+            raise UserError(f"restore: {target} cannot be moved aside: {error}") from error
+    backup(source, target)
+    return aside
 
 
 def backup(source: Path, target: Path) -> None:

@@ -204,6 +204,8 @@ ticket = Table(
     Index("ix_ticket_requester", "mailbox_id", "requester", "received_at"),
     Index("ix_ticket_received", "mailbox_id", "received_at"),
     Index("ix_ticket_incident", "incident_id"),
+    # Our Message-IDs name a ticket by its id for ever, so that none is given out twice.
+    sqlite_autoincrement=True,
 )
 
 event = Table(

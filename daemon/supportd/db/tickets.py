@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, or_, select, text, update
 
 from supportd.core.attainment import Outcome, Stopped
 from supportd.core.model import (
@@ -62,6 +62,29 @@ def next_reference(connection: Connection, prefix: str) -> str:
         value = 1
         connection.execute(insert(counter).values(name=name, value=value))
     return f"{prefix}-{value}"
+
+
+def skip_numbers(connection: Connection, prefix: str, count: int) -> None:
+    """Never give out the next *count* references of *prefix* and ids of tickets: they may have been before a restore.
+
+    The ids as well, since the proof in our Message-IDs is bound to them.
+    """
+    name = f"reference:{prefix}"
+    skip = update(counter).where(counter.c.name == name).values(value=counter.c.value + count)
+    if not connection.execute(skip).rowcount:
+        connection.execute(insert(counter).values(name=name, value=count))
+    if connection.dialect.name == "postgresql":
+        sequence = "pg_get_serial_sequence('ticket', 'id')"
+        connection.execute(
+            text(f"SELECT setval({sequence}, nextval({sequence}) + :count)"),
+            {"count": count},
+        )
+        return
+    # SQLite's own book of the highest id ever given out in each table.
+    if not connection.execute(
+        text("UPDATE sqlite_sequence SET seq = seq + :count WHERE name = 'ticket'"), {"count": count}
+    ).rowcount:
+        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES ('ticket', :count)"), {"count": count})
 
 
 def open_ticket(
