@@ -319,15 +319,9 @@ class Service:
             else:
                 self.health.trouble("threads", f"no progress: {', '.join(wedged)}")
                 _log.error("wedged", threads=wedged)
+            self._look_at_breaker()
             self.health.tick()
 
-    def _beat(self, name: str) -> None:
-        """Record that the thread *name* makes progress."""
-        self._beats[name] = time.monotonic()
-
-            self._look_at_breaker()
-    def _renew_leases(self) -> None:
-        for station in self.stations:
     def _look_at_breaker(self) -> None:
         """Record whether the breaker holds letters back: it may not say so by mail."""
         try:
@@ -343,6 +337,12 @@ class Service:
         else:
             self.health.well("outbox")
 
+    def _beat(self, name: str) -> None:
+        """Record that the thread *name* makes progress."""
+        self._beats[name] = time.monotonic()
+
+    def _renew_leases(self) -> None:
+        for station in self.stations:
             if station.lease.is_held:
                 try:
                     if not station.lease.take(clock()):
