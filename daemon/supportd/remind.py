@@ -11,6 +11,7 @@ wrong, nothing has fallen between two.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from supportd.compose import Composer, Digest, Item, Report, Screened, Undeliver
 from supportd.config import Desk
 from supportd.core import sla
 from supportd.core.model import EventKind, Status, Ticket
-from supportd.core.sla import Clock, Step
+from supportd.core.sla import Clock, Kind, Step
 from supportd.core.tokens import Keys, Role
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
@@ -34,6 +35,8 @@ _log = log.get("remind")
 _SILENCE = timedelta(days=7)
 # The heartbeat comes at an hour when somebody may read it, also in holidays.
 _HEARTBEAT_HOUR = 8
+# A digest is read on a phone.
+_MOST_WARNINGS = 10
 # A ticket whose calendar has ended is looked at again after a day, or at once when new terms are loaded.
 _LOOK_AGAIN = timedelta(days=1)
 
@@ -221,7 +224,7 @@ class Reminder:
 
     def _remind(self, post: Post, ticket: Ticket, clock: Clock, step: Step) -> None:
         assert clock.due is not None
-        if self._is_reminded_by_another(post, ticket):
+        if self._is_reminded_by_another(post, ticket, clock.kind):
             return
         due_at = clock.due
         name = _SPOKEN.get(step.name, "daily")
@@ -252,12 +255,12 @@ class Reminder:
                 role=Role.READER,
             )
 
-    def _is_reminded_by_another(self, post: Post, ticket: Ticket) -> bool:
-        """Return whether an earlier report of the same incident is reminded of: ten reports want one reminder."""
+    def _is_reminded_by_another(self, post: Post, ticket: Ticket, kind: Kind) -> bool:
+        """Return whether the same clock of an earlier report of its incident runs: ten reports want one reminder."""
         if ticket.incident is None:
             return False
         members = tickets.of_incident(post.connection, ticket.incident, self._desk.level_names)
-        return any(other.id < ticket.id and other.status in LIVE for other in members)
+        return any(other.id < ticket.id and _runs(other, kind) for other in members)
 
     def _repeat_on_call(self, post: Post, ticket: Ticket) -> list[datetime]:
         """Repeat a severity 1 alert to on_call while it is closed and nobody answers; return what is next."""
@@ -400,7 +403,7 @@ class Reminder:
             *filter(None, (self._desk.secret_warning(post.now),)),
             *self._desk.secret_warnings(post.now),
             *(f"the template {problem}" for problem in self._composer.problems),
-            *(f"{address or 'somebody'}: {text}" for _at, address, text in events),
+            *_told_once(events),
         )
 
     def _heartbeat(self, now: datetime) -> bool:
@@ -441,6 +444,27 @@ class Reminder:
 LIVE = tickets.LIVE
 # The ladder's steps in the words of the templates; every later one is "daily".
 _SPOKEN = {"half": "half", "soon": "soon", "due": "due", "hour-after": "overdue"}
+
+
+def _told_once(events: Iterable[tuple[datetime, str, str]]) -> tuple[str, ...]:
+    """Return security events in words, the same one of the same address once with its count, the most frequent first.
+
+    Whoever sends a thousand forged mails gets one line, and all who do get no more than a digest can hold.
+    """
+    counts = Counter(text if address and address in text else f"{address or 'somebody'}: {text}"
+                     for _at, address, text in events)
+    lines = [f"{words} ({count} times)" if count > 1 else words for words, count in counts.most_common(_MOST_WARNINGS)]
+    more = len(counts) - len(lines)
+    return (*lines, f"and {more} more claims without proof") if more else tuple(lines)
+
+
+def _runs(ticket: Ticket, kind: Kind) -> bool:
+    """Return whether the ticket has a clock of *kind* that somebody is reminded of."""
+    if ticket.status not in LIVE:
+        return False
+    if kind is Kind.RESPONSE:
+        return ticket.responded_at is None and ticket.response_due is not None
+    return ticket.status is not Status.WAITING and ticket.resolution_due is not None
 
 
 def _folded(screened: Iterable[ledger.SetAside]) -> tuple[Screened, ...]:
