@@ -276,6 +276,7 @@ MACHINE_TOKENS = frozenset(
 # Names of machines that could be part of a person's name (Nas, Root): only as the whole local part, digits aside.
 MACHINE_NAMES = frozenset(
     {
+        "adconnect", "certwatch", "certificates", "hypervwatch", "patching", "temps", "thermal", "watchdog",
         "sensor", "sensors", "envmon", "temperature", "netmon", "sysmon", "nms", "wsus", "sccm", "vmware", "hyperv",
         "meraki", "aruba", "syslog", "eventlog", "storage", "anacron", "apache", "apc", "bms", "bot", "cctv", "cron",
         "daemon", "dmarc", "door-entry", "dvr", "esxi", "fax", "firewall", "gitlab", "hvac", "jenkins", "license",
