@@ -6,6 +6,7 @@ No text that came in by mail ever enters an IMAP command (reliability.md IM24): 
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -149,9 +150,7 @@ class ImapSession:
                 chunk = uids[start : start + _LISTED_AT_ONCE]
                 answer.update(self._client.fetch(chunk, ["RFC822.SIZE", "INTERNALDATE"]))
         return [
-            Listing(
-                uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data.get(b"INTERNALDATE") or undated_at)
-            )
+            Listing(uid=uid, size=int(data[b"RFC822.SIZE"]), received_at=_utc(data.get(b"INTERNALDATE") or undated_at))
             for uid, data in sorted(answer.items())
             # Unsolicited FETCH answers carry flags alone (IM09).
             if b"RFC822.SIZE" in data
@@ -217,6 +216,58 @@ class ImapSession:
         """Put a message into *folder* with the INTERNALDATE *at*."""
         with _failures(f"imap append to {folder}"):
             self._client.append(folder, data, (), at)
+
+    def find(self, folder: str, message_id: str) -> bool:
+        """Return whether *folder* holds a message of ours with that Message-ID."""
+        self.select(folder, readonly=True)
+        with _failures(f"imap search in {folder}"):
+            return bool(self._client.search(["HEADER", "Message-ID", message_id]))
+
+    def missing_rights(self, folder: str) -> str:
+        """Return what the server does not let us do with the mails of *folder*, or an empty text.
+
+        It says so in SELECT (RFC 3501 7.1: READ-ONLY, PERMANENTFLAGS), or by MYRIGHTS where it knows them (RFC 4314).
+        """
+        with _failures(f"imap folder {folder}"):
+            try:
+                answer = self._client.select_folder(folder)
+            except imaplib.IMAP4.readonly:
+                return "the server opens it for reading alone"
+            flags = answer.get(b"PERMANENTFLAGS")
+            if flags is not None and b"\\Deleted" not in flags:
+                return "mails in it may not be deleted, so none can be moved away"
+            if not self._client.has_capability("ACL"):
+                return ""
+            rights = self._client.my_rights(folder).decode()
+        lacking = [word for right, word in (("t", "delete"), ("e", "expunge")) if right not in rights]
+        return f"our rights there are {rights}: we may not {' or '.join(lacking)}" if lacking else ""
+
+    def rehearse(self, folder: str, data: bytes) -> datetime:
+        """Make *folder* and another, put *data* in, move it over, delete both; return the server's time of receipt.
+
+        Raises:
+            Unavailable: one of these steps is not allowed, which the text names.
+        """
+        other = f"{folder}-moved"
+        for leftover in {folder, other} - set(self.missing_folders((folder, other))):
+            with _failures(f"imap delete folder {leftover}"):
+                self._client.delete_folder(leftover)
+        self.ensure_folders((folder, other))
+        try:
+            with _failures(f"imap append to {folder}"):
+                self._client.append(folder, data)
+            self.select(folder)
+            listed = self.listing()
+            self.move([one.uid for one in listed], other)
+            return max(one.received_at for one in listed)
+        finally:
+            with contextlib.suppress(IMAPClientError, OSError):
+                # Dovecot hangs up on whoever deletes the folder that he has selected.
+                self._client.select_folder("INBOX", readonly=True)
+            for made in (folder, other):
+                with contextlib.suppress(IMAPClientError, OSError):
+                    self._client.unsubscribe_folder(made)
+                    self._client.delete_folder(made)
 
     def idle(self, seconds: float) -> bool:
         """Wait in IDLE up to *seconds* and return whether the server said anything.

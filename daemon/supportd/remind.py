@@ -400,7 +400,6 @@ class Reminder:
         events = tickets.security_events_since(post.connection, self._mailbox_id, since)
         return (
             *sla.warnings(self._desk.hours, post.now),
-            *filter(None, (self._desk.secret_warning(post.now),)),
             *self._desk.secret_warnings(post.now),
             *(f"the template {problem}" for problem in self._composer.problems),
             *_told_once(events),

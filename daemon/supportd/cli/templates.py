@@ -47,7 +47,7 @@ def preview(context: click.Context, name: str | None, out: Path) -> None:
 def check(context: click.Context) -> None:
     """Render every letter with every made-up ticket; name each mistake in your own templates as file:line."""
     now = datetime.now(UTC)  # noqa: TID251 -- the command line reads the clock.
-    problems = mistakes(context.obj.config(), now)
+    problems = tuple(dict.fromkeys(one for desk in context.obj.config().desks for one in mistakes(desk, now)))
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -71,17 +71,14 @@ def write_all(config: Config, folder: Path, now: datetime, name: str | None = No
     return len(written)
 
 
-def mistakes(config: Config, now: datetime) -> tuple[str, ...]:
-    """Return what is wrong with the templates of *config*, as ``file:line: what``, after rendering every sample."""
+def mistakes(desk: Desk, now: datetime) -> tuple[str, ...]:
+    """Return what is wrong with the templates of *desk*, as ``file:line: what``, after rendering every sample."""
     from supportd.samples import every
 
-    found: dict[str, None] = {}
-    for desk in config.desks:
-        composer = _composer(desk)
-        for sample in every(composer, desk.hours, desk.policy, now):
-            sample.write()
-        found.update(dict.fromkeys(composer.problems))
-    return tuple(found)
+    composer = _composer(desk)
+    for sample in every(composer, desk.hours, desk.policy, now):
+        sample.write()
+    return composer.problems
 
 
 def _composer(desk: Desk) -> Composer:

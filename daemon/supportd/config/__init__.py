@@ -341,7 +341,11 @@ def find(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> Pa
     """
     named = chosen or (Path(environment["SUPPORTD_CONFIG"]) if environment.get("SUPPORTD_CONFIG") else None)
     if named is not None:
-        if not named.is_file():
-            raise UserError(f"{named}: there is no such file; name the configuration with -c FILE or $SUPPORTD_CONFIG")
-        return named
+        try:
+            if named.is_file():
+                return named
+        except OSError as error:
+            cure = "run supportd as its own user, or fix the rights"
+            raise UserError(f"{named}: the file may not be read ({error.strerror}); {cure}") from error
+        raise UserError(f"{named}: there is no such file; name the configuration with -c FILE or $SUPPORTD_CONFIG")
     return next((Path(place) for place in PLACES if Path(place).is_file()), None)

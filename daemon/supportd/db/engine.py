@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.pool import QueuePool
 
 from supportd.errors import Overtaken, Unavailable, UserError
@@ -97,6 +97,22 @@ class Database:
                 value = connection.execute(text(f"SHOW {name}")).scalar()
             if value == "off":
                 raise UserError(f"database: {name} is off, and mail would be lost with the power: {cure}")
+
+    def try_to_write(self) -> None:
+        """Make a table and take it back: a read-only file says no only when something is written.
+
+        Raises:
+            Unavailable: it cannot be written to.
+        """
+        try:
+            with (
+                self.engine.connect().execution_options(immediate=True) as connection,
+                connection.begin() as transaction,
+            ):
+                connection.exec_driver_sql("CREATE TABLE supportd_check (id integer)")
+                transaction.rollback()
+        except (OperationalError, InterfaceError, ProgrammingError) as error:
+            raise Unavailable(f"database: {_first_line(error)}") from error
 
     def shrink(self) -> None:
         """Write the SQLite file anew, so that what was deleted is in no free page and no write-ahead log.
