@@ -58,6 +58,9 @@ class Desk:
         self.now = START
         self.count = 0
         self.station.lease.take(START)
+        with self.service.database.write() as connection:
+            # What `check --auth` keeps: without it nobody commands, forged or not.
+            letters.keep_border_proof(connection, self.station.mailbox_id, self.station.desk.sender_trust.border)
         first = self.genuine(f"From: Jane Smith <{REQUESTER}>\nTo: {SUPPORT}\nCc: {PARTICIPANT}\nReferences: <a@x>")
         assert (first.verdict, first.reference) == (Verdict.TICKET, "AS-1")
         with self.service.database.read() as connection:
