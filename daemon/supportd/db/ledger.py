@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal, or_, select, update
 
 from supportd.core.model import Verdict
 from supportd.db.engine import alone
@@ -63,6 +63,8 @@ class Unfiled:
 
 # Asked for by every mail: built once, since building a statement costs more than running it.
 _DECIDE = update(message).where(message.c.id == bindparam("number"))
+# Written out, so that the index of these rows alone is seen to fit.
+_QUARANTINED = literal(Verdict.QUARANTINED.value, literal_execute=True)
 _IS_UNDECIDED = select(message.c.id).where(message.c.id == bindparam("number"), message.c.verdict.is_(None))
 
 
@@ -457,7 +459,7 @@ def outsiders_since(
     """Return how many messages from outside opened a ticket since *since*: of *address*, of *domain*, or of anyone."""
     query = select(func.count()).select_from(message).where(
         message.c.mailbox_id == mailbox_id,
-        message.c.captured_at >= since,
+        message.c.decided_at >= since,
         message.c.verdict == Verdict.TICKET,
     )
     if address:
@@ -528,7 +530,7 @@ def quarantined(connection: Connection, mailbox_id: int) -> list[SetAside]:
     return _set_aside(
         connection,
         select(message)
-        .where(message.c.mailbox_id == mailbox_id, message.c.verdict == Verdict.QUARANTINED)
+        .where(message.c.mailbox_id == mailbox_id, message.c.verdict == _QUARANTINED)
         .order_by(message.c.id),
     )
 
@@ -619,11 +621,15 @@ def inconsistencies(connection: Connection, mailbox_id: int) -> list[str]:
 def retry(connection: Connection, number: int, data: bytes | None, *, as_ticket: bool) -> bool:
     """Let a quarantined or screened message be decided again and return True, or False when it is neither.
 
-    *data* replaces its raw bytes; *as_ticket* lets it pass screening.
+    *data* replaces its raw bytes; *as_ticket* lets it pass screening.  One whose raw bytes are gone cannot be decided.
     """
     changed = connection.execute(
         update(message)
-        .where(message.c.id == number, message.c.verdict.in_([Verdict.QUARANTINED, Verdict.SCREENED]))
+        .where(
+            message.c.id == number,
+            message.c.verdict.in_([Verdict.QUARANTINED, Verdict.SCREENED]),
+            select(raw.c.message_id).where(raw.c.message_id == number).exists(),
+        )
         .values(
             verdict=None,
             rule=None,

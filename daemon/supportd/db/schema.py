@@ -122,9 +122,11 @@ message = Table(
     UniqueConstraint("epoch_id", "uid", "size", "received_at"),
     Index("ix_message_undecided", "mailbox_id", "id", sqlite_where=text("verdict IS NULL"),
           postgresql_where=text("verdict IS NULL")),
-    Index("ix_message_unfiled", "mailbox_id", "epoch_id",
+    Index("ix_message_unfiled", "epoch_id", "id",
           sqlite_where=text("filed_at IS NULL AND folder IS NOT NULL"),
           postgresql_where=text("filed_at IS NULL AND folder IS NOT NULL")),
+    Index("ix_message_quarantined", "mailbox_id", "id", sqlite_where=text("verdict = 'quarantined'"),
+          postgresql_where=text("verdict = 'quarantined'")),
     Index("ix_message_trace_free", "mailbox_id", "trace_free_sha256"),
     Index("ix_message_sender", "mailbox_id", "sender", "captured_at"),
     Index("ix_message_decided", "mailbox_id", "decided_at"),
@@ -199,10 +201,11 @@ ticket = Table(
     Column("origin_message_id", Text),
     Column("origin_references", JSON, nullable=False),
     Index("ix_ticket_open", "mailbox_id", "status", "received_at"),
-    Index("ix_ticket_check", "next_check_at", sqlite_where=text("next_check_at IS NOT NULL"),
+    Index("ix_ticket_check", "mailbox_id", "next_check_at", sqlite_where=text("next_check_at IS NOT NULL"),
           postgresql_where=text("next_check_at IS NOT NULL")),
     Index("ix_ticket_requester", "mailbox_id", "requester", "received_at"),
     Index("ix_ticket_received", "mailbox_id", "received_at"),
+    Index("ix_ticket_resolved", "mailbox_id", "resolved_at"),
     Index("ix_ticket_incident", "incident_id"),
     # Our Message-IDs name a ticket by its id for ever, so that none is given out twice.
     sqlite_autoincrement=True,
@@ -221,6 +224,8 @@ event = Table(
     Column("details", JSON, nullable=False),
     Column("message_id", Id, ForeignKey("message.id")),
     Index("ix_event_ticket", "ticket_id", "id"),
+    Index("ix_event_failed", "id", sqlite_where=text("kind = 'failed'"), postgresql_where=text("kind = 'failed'")),
+    Index("ix_event_bounced", "id", sqlite_where=text("kind = 'bounced'"), postgresql_where=text("kind = 'bounced'")),
 )
 
 # Each clock that a ticket ever had, as its events say; rewritten whole when the ticket is counted anew.
@@ -266,6 +271,7 @@ attachment = Table(
     Column("sha256", String(64), ForeignKey("blob.sha256"), nullable=False),
     Index("ix_attachment_event", "event_id"),
     Index("ix_attachment_ticket", "ticket_id"),
+    Index("ix_attachment_sha256", "sha256"),
 )
 
 # The outbox.  data, recipient and message_id never change after the commit that queued the letter.
@@ -293,11 +299,10 @@ letter = Table(
     Column("lease_until", UTCInstant),
     Column("reply", Text),
     Column("sent_at", UTCInstant),
-    Index("ix_letter_due", "priority", "not_before", "id",
-          sqlite_where=text("state IN ('pending', 'sending')"),
-          postgresql_where=text("state IN ('pending', 'sending')")),
+    # Whole and not partial: SQLite takes a partial index for `state IN (...)` only where the states stand in the query.
+    Index("ix_letter_state", "state", "mailbox_id", "not_before"),
+    Index("ix_letter_kind", "mailbox_id", "kind"),
     Index("ix_letter_recipient", "recipient", "queued_at"),
-    Index("ix_letter_queued", "queued_at"),
     Index("ix_letter_sent", "sent_at"),
     Index("ix_letter_ticket", "ticket_id"),
 )
@@ -314,7 +319,8 @@ notice = Table(
     Column("recipient", String(320), nullable=False),
     Column("due_at", UTCInstant, nullable=False),
     Column("done_at", UTCInstant),
-    Index("ix_notice_due", "due_at", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
+    Index("ix_notice_due", "mailbox_id", "due_at", sqlite_where=text("done_at IS NULL"),
+          postgresql_where=text("done_at IS NULL")),
 )
 
 # Each digest, report and heartbeat is decided once: the primary key is the guard (reliability.md I12).
