@@ -18,7 +18,8 @@ from supportd.core.model import Address
 from supportd.core.parse import parse
 from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
-from supportd.db import ledger, tickets
+from supportd.db import ledger, letters, tickets
+from supportd.db import privacy as stored
 from supportd.db.engine import Database
 from supportd.db.ledger import Captured, Listed
 from supportd.db.migrate import backup, upgrade
@@ -153,6 +154,70 @@ def test_everybody_else_stays_as_they_were(office: Office) -> None:
     assert "board number 1 is dead" in other.text
 
 
+def test_a_letter_that_waits_without_its_words_is_never_sent(office: Office) -> None:
+    fill(office, 8)
+
+    privacy.erase(office.database, CANARY_ADDRESS, office.key, (), NOW)
+
+    with office.database.write() as connection:
+        empty = connection.exec_driver_sql("SELECT id, state FROM letter WHERE data = x''").all()
+        assert empty
+        assert {state for _, state in empty} <= {"dropped", "suppressed"}
+        assert not any(letters.retry(connection, number, NOW) for number, _ in empty)
+
+
+def test_letters_about_others_keep_their_words_whatever_their_numbers(office: Office) -> None:
+    fill(office)
+    with office.database.write() as connection:
+        [number] = connection.exec_driver_sql(
+            "SELECT id FROM event WHERE ticket_id = 2 AND by = ?", (CANARY_ADDRESS,)
+        ).scalars()
+        connection.exec_driver_sql(
+            "UPDATE letter SET key = ? WHERE id = (SELECT min(id) FROM letter WHERE ticket_id = 3)",
+            (f"support:quarantine:{number}:it@allsaints.example",),
+        )
+
+    privacy.erase(office.database, CANARY_ADDRESS, office.key, (), NOW)
+
+    with office.database.read() as connection:
+        kept = connection.exec_driver_sql("SELECT data, state FROM letter WHERE ticket_id IN (2, 3)").all()
+    carried = [state for data, state in kept if not data]
+    assert carried == ["dropped"]
+
+
+def test_ages_are_applied_in_batches_until_nothing_old_is_left(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "BATCH", 7)
+    fill(office)
+    technician = Actor(address="sam.okafor@allsaints.example", way="shell")
+    with office.database.write() as connection:
+        post = Post(connection, office.desk, office.composer, office.keys, office.mailbox_id, NOW)
+        for number in range(1, 41):
+            close(post, load(post, number), technician)
+
+    gone = privacy.apply(office.database, AGES, (), NOW + timedelta(days=731))
+
+    assert [one.count for one in gone[:4]] == [41, 0, 40, 40]
+    with office.database.read() as connection:
+        assert [one.count for one in privacy.plan(connection, AGES, (), NOW + timedelta(days=731))] == [0] * 5
+        assert connection.exec_driver_sql("SELECT count(*) FROM blob").scalar() == 0
+    assert traces(office.bytes_on_disk()) == []
+
+
+def test_a_mail_whose_bytes_are_gone_is_not_handed_to_the_daemon_again(office: Office) -> None:
+    offer = mail("news@shop.example", "Offer", "Buy")
+    number = office.receive(b"Precedence: bulk\r\n" + offer)
+    with office.database.read() as connection:
+        assert [one.id for one in ledger.screened_since(connection, office.mailbox_id, NOW)] == [number]
+
+    privacy.apply(office.database, AGES, (), NOW + timedelta(days=31))
+
+    with office.database.write() as connection:
+        assert not ledger.retry(connection, number, None, as_ticket=True)
+        assert ledger.undecided(connection, office.mailbox_id, limit=1) == []
+
+
 def test_an_older_backup_brings_nobody_back(office: Office, tmp_path: Path) -> None:
     fill(office)
     backup(office.path, tmp_path / "yesterday.db")
@@ -194,7 +259,7 @@ def test_a_legal_hold_blocks_erasure_and_ages(office: Office) -> None:
     assert gone[0].count == 6
 
 
-def test_raw_mail_goes_after_its_age_and_not_before_and_the_file_shrinks(office: Office) -> None:
+def test_raw_mail_goes_after_its_age_and_not_before_and_the_disk_has_it_no_more(office: Office) -> None:
     for number in range(60):
         office.receive(mail(OTHER, f"Board {number}", "dead", file=bytes([number % 251]) * 40_000))
     before = len(office.bytes_on_disk())

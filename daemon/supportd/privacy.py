@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -56,12 +57,8 @@ def plan(connection: Connection, ages: Ages, held: Sequence[str], now: datetime)
     screened = (
         privacy.count_raw(connection, privacy.old_raw(held, screened_before, screened=True)) if screened_before else 0
     )
-    files = (
-        privacy.count_attachments(connection, privacy.old_tickets(connection, held, files_before))
-        if files_before
-        else 0
-    )
-    texts = len(privacy.old_tickets(connection, held, text_before)) if text_before else 0
+    files = privacy.count_attachments(connection, privacy.old_tickets(held, files_before)) if files_before else 0
+    texts = privacy.count_tickets(connection, privacy.old_tickets(held, text_before)) if text_before else 0
     events = privacy.count_security_events(connection, security_before) if security_before else 0
     return (
         Due(what="raw mail, after its decision", days=ages.raw, count=raw),
@@ -75,28 +72,40 @@ def plan(connection: Connection, ages: Ages, held: Sequence[str], now: datetime)
 def apply(database: Database, ages: Ages, held: Sequence[str], now: datetime) -> tuple[Due, ...]:
     """Take out what is older than its age and return how much went; the log has the counts, never the words.
 
+    A batch is a transaction, so that mail that comes meanwhile waits for none of it.
+
     Raises:
-        Unavailable: the database cannot be reached; nothing was taken out.
+        Unavailable: the database cannot be reached; what went before is gone, and the next time takes the rest.
     """
-    with database.write() as connection:
+    with database.read() as connection:
         gone = plan(connection, ages, held, now)
-        if ages.raw is not None:
-            before = now - timedelta(days=ages.raw)
-            privacy.drop_raw(connection, privacy.old_raw(held, before, screened=False))
-        if ages.screened is not None:
-            before = now - timedelta(days=ages.screened)
-            privacy.drop_raw(connection, privacy.old_raw(held, before, screened=True))
-        if ages.attachments is not None:
-            old = privacy.old_tickets(connection, held, now - timedelta(days=ages.attachments))
-            privacy.drop_attachments(connection, old)
-        if ages.text is not None:
-            privacy.empty_tickets(connection, privacy.old_tickets(connection, held, now - timedelta(days=ages.text)))
-        if ages.security is not None:
-            privacy.drop_security_events(connection, now - timedelta(days=ages.security))
+    for take_out in _steps(ages, held, now):
+        count = privacy.BATCH
+        while count == privacy.BATCH:
+            with database.write() as connection:
+                count = take_out(connection)
     if any(one.count for one in gone):
-        database.shrink()
+        database.truncate_log()
         _log.info("retention", **{one.what: one.count for one in gone})
     return gone
+
+
+def _steps(ages: Ages, held: Sequence[str], now: datetime) -> Iterator[Callable[[Connection], int]]:
+    """Yield what takes out one batch of each kind of data that has an age, and says how much that was."""
+
+    def before(days: int) -> datetime:
+        return now - timedelta(days=days)
+
+    if ages.raw is not None:
+        yield partial(privacy.drop_raw, which=privacy.old_raw(held, before(ages.raw), screened=False))
+    if ages.screened is not None:
+        yield partial(privacy.drop_raw, which=privacy.old_raw(held, before(ages.screened), screened=True))
+    if ages.attachments is not None:
+        yield partial(privacy.drop_attachments, which=privacy.old_tickets(held, before(ages.attachments)))
+    if ages.text is not None:
+        yield partial(privacy.empty_tickets, which=privacy.old_tickets(held, before(ages.text)))
+    if ages.security is not None:
+        yield partial(privacy.drop_security_events, before=before(ages.security))
 
 
 def export(database: Database, address: str, folder: Path, names: Mapping[int, str]) -> int:
@@ -140,7 +149,7 @@ def erase(database: Database, address: str, key: bytes, held: Sequence[str], now
         found = privacy.find(connection, address)
         privacy.erase(connection, address, found)
         privacy.bury(connection, keyed_hash(key, address), now)
-    # Free pages and the write-ahead log still hold what was deleted until the file is written anew.
+    # Pages that were only half emptied still hold what was deleted, until the file is written anew.
     database.shrink()
     if database.path is not None:
         _remember(tombstone_file(database.path), keyed_hash(key, address))

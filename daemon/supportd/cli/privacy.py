@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 @click.pass_context
 def retention(context: click.Context, plan: bool, as_json: bool) -> None:
-    """Take out what is older than its age; the daemon does so each night by itself."""
+    """Take out what is older than its age, as the daemon does each night, and give the freed space back to the disk."""
     from supportd import privacy
     from supportd.service import ages, clock
 
@@ -33,6 +33,7 @@ def retention(context: click.Context, plan: bool, as_json: bool) -> None:
                 found = privacy.plan(connection, ages(desks.config), section.legal_hold, clock())
         else:
             found = privacy.apply(desks.database, ages(desks.config), section.legal_hold, clock())
+            desks.database.shrink()
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return

@@ -133,6 +133,22 @@ class Database:
         finally:
             connection.close()
 
+    def truncate_log(self) -> None:
+        """Empty SQLite's write-ahead log into the file, so that what was deleted does not outlive itself there.
+
+        Raises:
+            Unavailable: the disk is full; nothing is lost.
+        """
+        if not self.is_sqlite:
+            return
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise Unavailable(f"database: {error}") from error
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -169,7 +185,8 @@ def _failures() -> Iterator[None]:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Python's own transaction handling would begin deferred, behind our back.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    # secure_delete: what was deleted is overwritten, since a daemon cannot stand still to write the file anew.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
