@@ -49,6 +49,17 @@ def added(page: str, table: str, row: str, counts: Mapping[str, int], last: tupl
     return "\n".join(lines) + "\n"
 
 
+def so_far(table: str, row: str, name: str, *, file: Path = FIGURES) -> int:
+    """Return the count *name* of the *row* of the *table*, 0 before its first run: where a long run goes on."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if f"## {table}" not in lines:
+        return 0
+    here = lines[lines.index(f"## {table}") :]
+    names = next(_cells(line) for line in here if line.startswith("|"))
+    found = [_cells(line) for line in here if line.startswith(f"| {row} |")]
+    return int(found[0][names.index(name)]) if found else 0
+
+
 def head() -> str:
     """Return the short name of the commit that is checked out, or of ``SUPPORTD_COMMIT`` where its files lie bare."""
     return os.environ.get("SUPPORTD_COMMIT") or subprocess.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import figures
 
 LAST = ("2026-11-24", "abc1234", "make release-test PART=kills")
@@ -34,3 +36,12 @@ def test_a_later_run_adds_to_its_row_and_leaves_the_others_alone() -> None:
         "",
         "words",
     ]
+
+
+def test_a_long_run_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    file = tmp_path / "figures.md"
+    file.write_text(figures.added("# Figures\n", "Cuts", "imap", {"cuts": 200, "lost": 0}, LAST))
+
+    assert figures.so_far("Cuts", "imap", "cuts", file=file) == 200
+    assert figures.so_far("Cuts", "smtp", "cuts", file=file) == 0
+    assert figures.so_far("Kills", "imap", "kills", file=file) == 0
