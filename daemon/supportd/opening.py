@@ -135,7 +135,8 @@ def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
     He names the requester (``#for``), or the mail holds one original whose author is clear.  With a profile he is
     proved, and obeyed; under ``none`` he is asked once, and his reply, which carries our token, is the proof.
     """
-    if not arrival.standing.claims_technician:
+    # Unproved, his words go to nobody, not even back to him; and no yes can be believed before the border is.
+    if not arrival.standing.claims_technician or arrival.standing.level < Level.MEMBER or not arrival.trust.may_command:
         return False
     read = commands.read(arrival.mail.new_text, steering.vocabulary(post, arrival.author.address))
     named = (
@@ -149,7 +150,7 @@ def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
     if requester is None:
         return False
     author = steering.actor_of(post, arrival.author)
-    if arrival.standing.level >= Level.TECHNICIAN and arrival.trust.may_command:
+    if arrival.standing.level >= Level.TECHNICIAN:
         steering.hand_to(post, ticket, author, requester.address, name=requester.name)
         return True
     asked = f"#for {requester.address}"

@@ -49,7 +49,7 @@ class Sent:
     def look(self, session: ImapSession, now: datetime) -> int:
         """Note every answer that is new in the folder and return how many; another folder is selected afterwards.
 
-        What lay there at the first look is left alone: it answered tickets that were never ours.
+        What was sent before the mailbox was first served is left alone: it answered tickets that were never ours.
 
         Raises:
             Unavailable: the connection or the database is unusable.
@@ -64,8 +64,10 @@ class Sent:
             epoch_id = ledger.ensure_epoch(connection, self._mailbox_id, folder, uidvalidity)
             new = ledger.unseen_sent(connection, epoch_id, listed)
             if is_first:
-                ledger.sent_seen(connection, epoch_id, new)
-                return 0
+                served_since = ledger.started_at(connection, self._mailbox_id) or now
+                before = [one for one in new if one.received_at < served_since]
+                ledger.sent_seen(connection, epoch_id, before)
+                new = [one for one in new if one not in before]
         count = 0
         for one in new:
             header = session.fetch_header(one.uid)
@@ -97,6 +99,10 @@ class Sent:
         if ticket.requester.address not in readers or ticket.status is Status.CLOSED:
             return False
         author = Actor(address=self._desk.mailbox.address, way="sent")
+        events = tickets.events(connection, ticket.id)
+        if any(one.kind is EventKind.ANSWERED and one.way == author.way and one.at == sent_at for one in events):
+            # A folder that the server has numbered anew holds what was looked at before.
+            return False
         steering.record(post, ticket, EventKind.ANSWERED, author, at=sent_at)
         if ticket.status is Status.NEW:
             tickets.change(connection, ticket.id, status=Status.OPEN)

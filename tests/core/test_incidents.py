@@ -76,6 +76,7 @@ def test_a_quarter_of_an_hour_is_near(minutes: float, is_near: bool) -> None:
     [
         {"requester": Address(address="teacher2@allsaints.example")},
         {"service": "account"},
+        {"verified": False},
         {"service": ""},
         {"level": 4},
         {"level": 6},

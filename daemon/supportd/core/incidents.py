@@ -73,6 +73,8 @@ def _counts(ticket: Ticket) -> bool:
         and ticket.status in _OPEN
         and ticket.merged_into is None
         and not ticket.automatic
+        # A stranger must not hold back the alert of a teacher's report, nor hear what she is told.
+        and ticket.verified
     )
 
 
