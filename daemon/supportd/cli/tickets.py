@@ -24,7 +24,11 @@ def ticket() -> None:
 
 
 @ticket.command("list", epilog="For example:  supportd ticket list --status open --json")
-@click.option("--status", type=click.Choice([*Status, "all"]), help="Only these; by default new, open and waiting.")
+@click.option(
+    "--status",
+    type=click.Choice([*(one.value for one in Status), "all"]),
+    help="Only these; by default new, open and waiting.",
+)
 @click.option("--level", type=click.IntRange(1, 6), help="Only this severity.")
 @click.option("--mailbox", help="Only this mailbox.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
