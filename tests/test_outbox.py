@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,12 @@ def test_an_owner_is_dead_when_his_process_is_and_never_on_another_machine() -> 
     # The same name on another machine, as cloned hosts have it.
     assert not is_dead(f"{host.partition('/')[0]}/00000000:{pid}:1")
     assert len(me) <= 100
+
+
+def test_the_breaker_knows_every_kind_of_letter() -> None:
+    texts = resources.files("supportd.templates").iterdir()
+    kinds = {name.removesuffix(".txt") for file in texts if (name := file.name).endswith(".txt") and name[0] != "_"}
+
+    # Who called for help hears that we have it, and what a person wrote goes out until the breaker holds everything.
+    passes = {"acknowledgement", "answer", "news", "relay", "resolution"}
+    assert kinds - {"layout"} == {*letters.AUTOMATIC_KINDS, *passes}

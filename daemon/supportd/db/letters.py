@@ -15,8 +15,11 @@ from supportd.db.engine import alone
 from supportd.db.schema import event, letter, notice, ticket
 from supportd.db.schema import setting as setting_table
 
-# What the breaker holds back at its first step: everything automatic but the acknowledgement.
-AUTOMATIC_KINDS = ("reminder", "digest", "report", "heartbeat", "alert", "correction", "closing", "health")
+# What the breaker holds back at its first step: automatic mail, but for acknowledgements and for a person's own words.
+AUTOMATIC_KINDS = (
+    "alert", "alerts", "closing", "confirmation", "correction", "digest", "escalation", "health", "heartbeat", "help",
+    "mistake", "notice", "reminder", "report",
+)  # fmt: skip
 
 
 class LetterState(StrEnum):
