@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from supportd.core.model import Address, Deadlines, Rating
+from supportd.core.model import Address, Deadlines, Event, EventKind, Rating
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.migrate import upgrade
@@ -87,7 +87,7 @@ def test_a_bounce_of_a_technicians_letter_silences_nobody_else(database: Databas
         mailbox_id = ledger.ensure_mailbox(connection, "support")
         number = _open(connection, mailbox_id, "AS-1")
         details = (("recipient", f"sam@{SCHOOL}"), ("status", "5.2.2"), ("action", "failed"))
-        tickets.append(connection, number, tickets.Event(kind=tickets.EventKind.BOUNCED, at=NOW, details=details))
+        tickets.append(connection, number, Event(kind=EventKind.BOUNCED, at=NOW, details=details))
 
         assert tickets.has_bounced(connection, mailbox_id, f"sam@{SCHOOL}")
         assert not tickets.has_bounced(connection, mailbox_id, f"jane@{SCHOOL}")
