@@ -110,7 +110,12 @@ class SmtpSession:
                 self._expect((code, reply), "DATA", permanent=True)
                 raise Unavailable(f"smtp DATA: answered {code} where 354 is due")
             if entering_data is not None:
-                entering_data()
+                try:
+                    entering_data()
+                except BaseException:
+                    # The server waits for a message: anything said on this connection would be taken for one.
+                    self._server.close()
+                    raise
         try:
             assert self._server.sock is not None
             self._server.sock.settimeout(_DATA_REPLY_SECONDS)
@@ -119,7 +124,7 @@ class SmtpSession:
             self._server.sock.settimeout(_CONNECT_SECONDS)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise Doubtful(f"smtp: no reply to the final dot: {_words(error)}") from error
-        if not 200 <= code < 600:
+        if code // 100 not in (2, 4, 5):
             raise Doubtful(f"smtp: the reply to the final dot cannot be understood: {code}")
         self._expect((code, reply), "message", permanent=True)
         return f"{code} {_text(reply)}"
