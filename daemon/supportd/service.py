@@ -26,10 +26,10 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from supportd import failpoint, log
+from supportd import failpoint, log, privacy
 from supportd.accounts import server_account
 from supportd.capture import Inbox
-from supportd.config import Config
+from supportd.config import Config, changes
 from supportd.core.model import Mail, Unparseable
 from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
@@ -42,6 +42,7 @@ from supportd.health import Health, serve
 from supportd.lease import RENEW_SECONDS
 from supportd.outbox import Drained
 from supportd.parsing import Reader, WorkerDied
+from supportd.privacy import Ages
 from supportd.smtp import SmtpSession
 from supportd.station import Station
 
@@ -54,6 +55,8 @@ _REFUSED_SECONDS = 60
 # No thread waits longer than this without a sign of life, and the watchdog looks this often.
 _LONGEST_WAIT_SECONDS = 50
 _WATCH_SECONDS = 10
+# Old data goes at this hour, local time: after midnight's backup, before anybody works.
+_NIGHT_HOUR = 3
 # Decided together: parsed on the second core while the first decides.
 _DECIDE_AHEAD = 4
 _DECIDE_BATCH = 200
@@ -103,6 +106,9 @@ class Service:
             raise
         with self.database.write() as connection:
             stored = key_store.load(connection, clock(), secrets.token_bytes)
+            first_key = key_store.first(connection)
+        # An older backup may have brought back whom a person asked to be erased.
+        privacy.erase_again(self.database, first_key, clock())
         newest, *older = (Key(version=version, secret=secret) for version, secret in stored)
         self.keys = Keys(current=newest, previous=older[0] if older else None)
         self.stations = [
@@ -266,8 +272,9 @@ class Service:
         except UserError as error:
             _log.error("configuration refused", problems=error.problems)
             return
+        changed = changes(self.config, self._reload)
         notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000))
-        _log.info("configuration reloaded")
+        _log.info("configuration reloaded", changed=changed)
         self._stop.set()
 
     def _tell_another_way(self, title: str, lines: tuple[str, ...]) -> None:
@@ -494,8 +501,22 @@ class Service:
                     # One daemon alone reminds; unique keys only guard the moment of a take-over.
                     if station.lease.is_held and station.reminder.tick(clock()):
                         self._letters.set()
+                    if station.lease.is_held:
+                        self._clean_up(station)
                 except Unavailable as error:
                     _log.warning("unavailable", reason=str(error))
+
+    def _clean_up(self, station: Station) -> None:
+        """Take out what is older than its age, once a night, when nobody waits for the database."""
+        now = clock()
+        local = station.desk.hours.local(now)
+        if local.hour != _NIGHT_HOUR:
+            return
+        with self.database.write() as connection:
+            day = local.date().isoformat()
+            if not tickets.reserve_slot(connection, station.mailbox_id, "retention", day, now, "done"):
+                return
+        privacy.apply(self.database, ages(self.config), self.config.retention.legal_hold, now)
 
     # -- deciding ---------------------------------------------------------------------------------------------------
 
@@ -545,7 +566,7 @@ class Service:
         """Return the worker processes, started when the first mail wants reading."""
         with self._reader_lock:
             if self._reader is None:
-                self._reader = Reader()
+                self._reader = Reader(message_bytes=self.config.limits.message_megabytes * 1_000_000)
             return self._reader
 
     def _decide_one(self, station: Station, row: ledger.Row, future: Future[Mail | Unparseable]) -> None:
@@ -558,7 +579,7 @@ class Service:
             return
         try:
             station.decider.decide(row, reading, clock())
-        except Exception as error:  # noqa: BLE001 - whatever a mail breaks, the next one must be decided
+        except Exception as error:
             # Another daemon may be faster once; a row that never fits is this mail's own fault.
             if isinstance(error, Unavailable) and not isinstance(error, Overtaken):
                 raise
@@ -566,6 +587,18 @@ class Service:
             _log.exception("decision failed", ledger=row.id, attempt=row.attempts)
             if row.attempts >= MOST_ATTEMPTS:
                 station.decider.quarantine(row, f"could not be handled: {type(error).__name__}", clock())
+
+
+def ages(config: Config) -> Ages:
+    """Return the ages of the configuration, for `privacy.apply`."""
+    section = config.retention
+    return Ages(
+        raw=section.raw,
+        screened=section.screened,
+        attachments=section.attachments,
+        text=section.text,
+        security=section.security,
+    )
 
 
 def _patience(name: str, watchdog: float) -> float:

@@ -184,8 +184,19 @@ def run(context: click.Context, import_since: datetime | None) -> None:
     log.configure(verbose=context.meta.get("verbose", False))
     config: Config | None = context.obj.own_config()
     path = context.obj.path
+    good: Config | None = None
     while config is not None:
-        config = Service(config, import_since=import_since).run(lambda: load(path))
+        try:
+            service = Service(config, import_since=import_since)
+        except (UserError, Unavailable) as error:
+            if good is None:
+                raise
+            # The file is right, but what it names is not there: a secret, a database.  The old one goes on.
+            log.get("service").error("configuration refused", problems=str(error).splitlines())
+            config, good = good, None
+            continue
+        good = config
+        config = service.run(lambda: load(path))
 
 
 @click.command()

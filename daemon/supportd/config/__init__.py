@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from importlib import resources
@@ -325,6 +325,23 @@ def load(path: Path) -> Config:
     config = document.load(Config, path)
     config._folder = path.absolute().parent
     return config
+
+
+def changes(before: Config, after: Config) -> tuple[str, ...]:
+    """Return the keys that differ, as ``mailboxes[1].imap.port``; never a value, since some are private."""
+
+    def walk(old: object, new: object, path: str) -> Iterator[str]:
+        if isinstance(old, Section) and type(old) is type(new):
+            for name, field in type(old).model_fields.items():
+                key = field.alias or name
+                yield from walk(getattr(old, name), getattr(new, name), f"{path}.{key}" if path else key)
+        elif isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
+            for number, (one, other) in enumerate(zip(old, new, strict=True), start=1):
+                yield from walk(one, other, f"{path}[{number}]")
+        elif old != new:
+            yield path
+
+    return tuple(walk(before, after, ""))
 
 
 def shipped() -> Config:
