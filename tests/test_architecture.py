@@ -16,6 +16,7 @@ FLOORS = (
     ("cli",),
     ("service",),
     ("station",),
+    ("reconcile",),
     ("capture", "decide", "remind", "outbox", "sent"),
     ("audit", "joining"),
     ("opening",),

@@ -21,8 +21,7 @@ from supportd import failpoint, log
 from supportd.db import ledger
 from supportd.db.engine import Database
 from supportd.db.ledger import Captured, Listed
-from supportd.errors import Unavailable, UserError
-from supportd.imap import Declined
+from supportd.errors import Declined, Unavailable, UserError
 from supportd.lease import Lease
 
 if TYPE_CHECKING:

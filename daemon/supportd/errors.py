@@ -17,6 +17,10 @@ class Unavailable(Exception):
     """The other side cannot serve us now (connection, timeout, 4yz): the same call may succeed later."""
 
 
+class Declined(Unavailable):
+    """The server answered NO or BAD to one command; the connection is good for others."""
+
+
 class Overtaken(Unavailable):
     """Another daemon wrote the same first, and nothing of ours was written: another look shows what is left to do."""
 

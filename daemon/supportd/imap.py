@@ -18,7 +18,7 @@ from typing import Any
 import imapclient
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError, ProtocolError
 
-from supportd.errors import Refused, Unavailable
+from supportd.errors import Declined, Refused, Unavailable
 
 # A hung server may hold a thread no longer than this; the connect is quick or not at all.
 _CONNECT_SECONDS = 15
@@ -29,10 +29,6 @@ _LISTED_AT_ONCE = 500
 _UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 # One literal at most: larger messages come in pieces, so that neither side holds them whole more than once.
 _PIECE_BYTES = 1 << 20
-
-
-class Declined(Unavailable):
-    """The server answered NO or BAD to one command; the connection is good for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
