@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from contenders import BENCH, Command, Site, Supportd, settings
@@ -66,20 +67,21 @@ class Bench:
         if self.chosen.record:
             note(what, f"{figure}; load {os.getloadavg()[0]:.1f}", "PYTHONPATH=tests python bench/costs.py")
 
-    def once(self, command: Command, folder: Path) -> dict[str, float]:
-        """Return what one pass of *command* costs, as bench/meter.py has it."""
-        meter = [sys.executable, str(BENCH / "meter.py"), str(folder / "cost.json")]
-        with (folder / "output.log").open("ab") as log:
-            environment = {**os.environ, **command.environment}
-            subprocess.run([*meter, *command.arguments], env=environment, stdout=log, stderr=log, check=True)
-        found: dict[str, float] = json.loads((folder / "cost.json").read_text())
-        return found
-
     def close(self) -> None:
         """Stop the servers and delete everything."""
         self.sink.close()
         self.office.close()
         shutil.rmtree(self._root, ignore_errors=True)
+
+
+def metered(command: Command, folder: Path) -> dict[str, float]:
+    """Return what *command* costs from start to end, as bench/meter.py has it; what it says goes into output.log."""
+    meter = [sys.executable, str(BENCH / "meter.py"), str(folder / "cost.json")]
+    with (folder / "output.log").open("ab") as log:
+        environment = {**os.environ, **command.environment}
+        subprocess.run([*meter, *command.arguments], env=environment, stdout=log, stderr=log, check=True)
+    found: dict[str, float] = json.loads((folder / "cost.json").read_text())
+    return found
 
 
 class Daemon:
@@ -123,11 +125,11 @@ def start(bench: Bench) -> None:
     command = Supportd().prepare(folder, bench.site)
     bench.office.fill(0)
     helping = Command(arguments=(command.arguments[0], "--help"))
-    found = statistics.median(bench.once(helping, folder)["cpu_seconds"] for _ in range(5))
+    found = statistics.median(metered(helping, folder)["cpu_seconds"] for _ in range(5))
     bench.tell("supportd --help", f"{found:.2f} s CPU")
-    found = bench.once(command, folder)["cpu_seconds"]
+    found = metered(command, folder)["cpu_seconds"]
     bench.tell("first start, migrations and one empty poll", f"{found:.2f} s CPU")
-    found = statistics.median(bench.once(command, folder)["cpu_seconds"] for _ in range(5))
+    found = statistics.median(metered(command, folder)["cpu_seconds"] for _ in range(5))
     bench.tell("start, one empty poll and end", f"{found:.2f} s CPU")
 
 
@@ -215,7 +217,7 @@ def latency(bench: Bench) -> None:
             letters = bench.sink.count({writer})
             delivered_at = _deliver(bench, raw)
             watcher.join()
-            wait_until(lambda writer=writer, before=letters: bench.sink.count({writer}) > before, "acknowledged", 30)
+            wait_until(partial(_is_told, bench.sink, writer, letters), "acknowledged", 30)
             to_ticket.append(at[0] - delivered_at)
             to_letter.append(
                 next(when for when, who in reversed(bench.sink.arrived_at) if who == writer) - delivered_at
@@ -227,6 +229,10 @@ def latency(bench: Bench) -> None:
     bench.tell(f"with IDLE, delivery to acknowledgement handed over ({count} mails)", _spread(to_letter))
     between = [letter - ticket for ticket, letter in zip(to_ticket, to_letter, strict=True)]
     bench.tell(f"committed ticket to acknowledgement handed over ({count} mails)", _spread(between))
+
+
+def _is_told(sink: Sink, writer: str, before: int) -> bool:
+    return sink.count({writer}) > before
 
 
 def _watch(database: Path, wanted: int, at: list[float]) -> None:
@@ -271,10 +277,10 @@ def large(bench: Bench) -> None:
             told["limits"]["message_megabytes"] = megabytes
             (folder / "config.yaml").write_text(json.dumps(told))
             office.fill(0)
-            without = bench.once(command, folder)
+            without = metered(command, folder)
             (folder / "supportd.db").unlink()
             office.fill(1)
-            found = bench.once(command, folder)
+            found = metered(command, folder)
             tickets = Supportd().tickets(folder)
             bench.tell(
                 f"one mail of {len(raw) // 1_000_000} MB, limit {megabytes} MB",

@@ -37,20 +37,41 @@ class PostOffice:
             os.chown(file, self.dovecot.mail_uid, self.dovecot.mail_gid)
             self._stored += 1
 
-    def fill(self, count: int, folder: str = "INBOX") -> None:
-        """Make *folder* hold the first *count* messages and nothing else, received now; empty all other folders."""
+    def fill(self, count: int) -> None:
+        """Make the inbox hold the first *count* messages, received now, and delete all other folders."""
         maildir = self.dovecot.maildir(SUPPORT)
-        if folder == "INBOX":
-            self.settle()
-            shutil.rmtree(maildir, ignore_errors=True)
-        target = maildir if folder == "INBOX" else maildir / f".{folder}"
-        for part in (maildir, target, target / "cur", target / "new", target / "tmp"):
-            part.mkdir(parents=True, exist_ok=True)
-            os.chown(part, self.dovecot.mail_uid, self.dovecot.mail_gid)
+        self.settle()
+        shutil.rmtree(maildir, ignore_errors=True)
+        self._make(maildir)
         now = time.time()
         for file in sorted(self._store.iterdir())[:count]:
             os.utime(file, (now, now))
-            os.link(file, target / "new" / file.name)
+            os.link(file, maildir / "new" / file.name)
+
+    def _make(self, maildir: Path) -> None:
+        for part in (maildir, maildir / "cur", maildir / "new", maildir / "tmp"):
+            part.mkdir()
+            os.chown(part, self.dovecot.mail_uid, self.dovecot.mail_gid)
+
+    def fill_with_one(self, count: int, folder: str) -> None:
+        """Make *folder*, beside an inbox that is filled already, hold *count* copies of the first message."""
+        first = sorted(self._store.iterdir())[0]
+        target = self.dovecot.maildir(SUPPORT) / f".{folder}"
+        self._make(target)
+        size = first.name.partition(",")[2]
+        # A file has at most 65,000 links on ext4.
+        for start in range(0, count, 50_000):
+            copy = shutil.copy(first, self._store.parent / f"copy-{folder}-{start}")
+            os.chown(copy, self.dovecot.mail_uid, self.dovecot.mail_gid)
+            for number in range(start, min(count, start + 50_000)):
+                os.link(copy, target / "cur" / f"{number:07}.M1P1.filed,{size}:2,S")
+            Path(copy).unlink()
+
+    def empty_store(self) -> None:
+        """Forget the messages that were stored; what lies in the mailbox stays."""
+        for file in self._store.iterdir():
+            file.unlink()
+        self._stored = 0
 
     def settle(self) -> None:
         """Return when nobody is connected any more."""
