@@ -41,7 +41,7 @@ class Clues:
 
     *tags* stand in square brackets in the subject, *mentions* without; both as we write references ("AS-123").
     *references* are the Message-IDs without our proof, to be looked up among those that are remembered.  *forged* have
-    our shape and fail the check: each counts against its sender's ten wrong tries an hour.
+    our shape and fail the check: somebody tries, or a key is gone, which a person wants to know.
     """
 
     own: tuple[OwnId, ...] = ()

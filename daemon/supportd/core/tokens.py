@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-# 80 bits, reliability.md 4.2: with ten wrong tries an hour per sender a guess takes longer than the school stands.
+# 80 bits, reliability.md 4.2: at a thousand wrong mails a second a guess takes longer than the sun shines.
 _MAC_BYTES = 10
 # 48 bits tell any two correspondents of a school apart; the tag is itself under the MAC, so a clash gains nothing.
 _PERSON_BYTES = 6
