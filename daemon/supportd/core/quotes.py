@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from supportd.core import trim, wording
+from supportd.core import boilerplate, trim
 
 # An attribution is wrapped over at most this many lines: Gmail wraps at 78, a long name and address fill three.
 _ATTRIBUTION_LINES = 4
@@ -146,7 +146,7 @@ def _runs(lines: Sequence[str], begin: int, subject: str) -> list[tuple[_Owner, 
             runs.append((owner, []))
         runs[-1][1].extend(some)
 
-    is_forward = wording.FORWARD_SUBJECT.match(subject) is not None
+    is_forward = boilerplate.FORWARD_SUBJECT.match(subject) is not None
     introductions = _introductions(lines, begin)
     arrows_are_quotes = not introductions and _has_bare_quotes(lines, begin, subject)
     is_tabbed = False
@@ -192,7 +192,7 @@ def _first_message(lines: Sequence[str]) -> str:
 
 def _letters(text: str) -> str:
     """Return what is left of *text* without links, marks and white space, to compare two renderings of one body."""
-    return "".join(filter(str.isalnum, wording.URL.sub("", text)))
+    return "".join(filter(str.isalnum, boilerplate.URL.sub("", text)))
 
 
 def _next_filled(lines: Sequence[str], index: int) -> int:
@@ -247,15 +247,15 @@ def _marker(line: str) -> str:
     dashed = line.strip(" *\t").startswith(("--", "__", "==", "—"))
     if not bare:
         return ""
-    if bare in wording.FORWARD_MARKERS and (dashed or line.rstrip(" *\t\u00a0").endswith(":")):
+    if bare in boilerplate.FORWARD_MARKERS and (dashed or line.rstrip(" *\t\u00a0").endswith(":")):
         return "forward"
     if not dashed:
         return ""
-    if bare in wording.ORIGINAL_MARKERS:
+    if bare in boilerplate.ORIGINAL_MARKERS:
         return "original"
-    if bare.startswith(wording.FORWARD_MARKERS_WITH_SENDER):
+    if bare.startswith(boilerplate.FORWARD_MARKERS_WITH_SENDER):
         return "forward"
-    if bare.startswith(wording.END_MARKERS):
+    if bare.startswith(boilerplate.END_MARKERS):
         return "end"
     return ""
 
@@ -271,11 +271,11 @@ def _marked(lines: Sequence[str], index: int) -> _Introduction | None:
 
 
 def _field(line: str) -> str:
-    """Return the kind of header field that *line* is (a key of ``wording.FIELDS``), or an empty text."""
+    """Return the kind of header field that *line* is (a key of ``boilerplate.FIELDS``), or an empty text."""
     head, colon, _ = line[:60].lstrip(" *\t\u00a0").replace("：", ":").partition(":")
     if not colon:
         return ""
-    return wording.KIND_OF_FIELD.get(head.strip(" *\u00a0").casefold(), "")
+    return boilerplate.KIND_OF_FIELD.get(head.strip(" *\u00a0").casefold(), "")
 
 
 def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _Introduction | None:
@@ -284,7 +284,7 @@ def _header_block(lines: Sequence[str], index: int, fields_needed: int = 0) -> _
     One line "From: the staff room" is no block: the sender, and the date or two more fields, must be there.
     """
     start = index
-    if wording.RULE.fullmatch(lines[index][:210]) and lines[index].strip():
+    if boilerplate.RULE.fullmatch(lines[index][:210]) and lines[index].strip():
         index = _next_filled(lines, index + 1)
         if index >= len(lines):
             return None
@@ -361,16 +361,16 @@ def _judged_attribution(lines: Sequence[str], start: int, last: int, joined: str
     """Return the attribution of the lines [start, last] that read *joined*, when verb, date or address say so."""
     bare = joined.rstrip(" *_-:：\u00a0").casefold()
     # Yahoo and Lithuanian programs put the date last: "Jane <j@x> escreveu (terça, 3/11/2026 à(s) 09:12):".
-    if bare.endswith(")") and not bare.endswith(wording.VERBS_AT_THE_END):
+    if bare.endswith(")") and not bare.endswith(boilerplate.VERBS_AT_THE_END):
         bare = bare.partition(" (")[0]
-    has_verb = bare.endswith(wording.VERBS_AT_THE_END) or any(verb in f" {bare}" for verb in wording.VERBS_INSIDE)
+    has_verb = bare.endswith(boilerplate.VERBS_AT_THE_END) or any(verb in f" {bare}" for verb in boilerplate.VERBS_INSIDE)
     # Russian Gmail and Czech Apple Mail have no verb: "3. 11. 2026 v 9:12, Jan <j@x>:".
     if not has_verb and not bare.endswith(">"):
         return None
     introduction = _Introduction(start=start, end=last + 1)
     opens = _opens_attribution(lines[start])
-    has_address = wording.ADDRESS.search(joined) is not None
-    has_year = wording.YEAR.search(joined) is not None
+    has_address = boilerplate.ADDRESS.search(joined) is not None
+    has_year = boilerplate.YEAR.search(joined) is not None
     if not has_verb:
         return introduction if opens and has_year and has_address else None
     if opens and (has_year or has_address):
@@ -386,9 +386,9 @@ def _judged_attribution(lines: Sequence[str], start: int, last: int, joined: str
 
 def _opens_attribution(line: str) -> bool:
     bare = line.lstrip(" \t*_-\u00a0")[: trim.LINE_LIMIT]
-    if wording.DATE_FIRST.match(bare):
+    if boilerplate.DATE_FIRST.match(bare):
         return True
-    return wording.ATTRIBUTION_OPENING.match(bare) is not None and (
+    return boilerplate.ATTRIBUTION_OPENING.match(bare) is not None and (
         bare[:1].isupper() or any(char.isdigit() for char in bare)
     )
 
@@ -450,7 +450,7 @@ def _has_bare_quotes(lines: Sequence[str], begin: int, subject: str) -> bool:
     if " > " in lines[starts[0]][: trim.LINE_LIMIT]:
         return False
     above = _text_above(lines, starts[0])
-    if wording.REPLY_SUBJECT.match(subject) or not above or (len(above) < 60 and wording.GREETING.match(above)):
+    if boilerplate.REPLY_SUBJECT.match(subject) or not above or (len(above) < 60 and boilerplate.GREETING.match(above)):
         return True
     end = len(lines)
     while end > begin and not lines[end - 1].strip():

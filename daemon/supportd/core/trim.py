@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from supportd.core import wording
+from supportd.core import boilerplate
 
 # Longer than any real attribution, field or card line; what is longer is prose and needs no closer look.
 LINE_LIMIT = 400
@@ -41,7 +41,7 @@ def skip_warnings(lines: list[str]) -> tuple[int, list[str]]:
         start = _skip_rules(lines, index)
         if start >= len(lines):
             return index, removed
-        bracket = wording.BRACKET_BANNER.match(lines[start][:LINE_LIMIT])
+        bracket = boilerplate.BRACKET_BANNER.match(lines[start][:LINE_LIMIT])
         if bracket is not None:
             rest = lines[start][bracket.end() :].strip()
             removed.append(bracket.group().strip())
@@ -65,14 +65,14 @@ def skip_warnings(lines: list[str]) -> tuple[int, list[str]]:
 def _skip_rules(lines: Sequence[str], index: int) -> int:
     """Return the index of the first line that is neither blank nor, above a warning, a rule."""
     start = index
-    while start < len(lines) and (not lines[start].strip() or wording.RULE.fullmatch(lines[start][:210])):
+    while start < len(lines) and (not lines[start].strip() or boilerplate.RULE.fullmatch(lines[start][:210])):
         start += 1
     return start
 
 
 def _opens_warning(line: str) -> bool:
     low = line.strip(" *|!⚠\ufe0f\t").casefold()[:LINE_LIMIT]
-    return low.startswith(wording.BANNER_STARTS)
+    return low.startswith(boilerplate.BANNER_STARTS)
 
 
 def _warning_end(lines: Sequence[str], start: int) -> int:
@@ -80,18 +80,18 @@ def _warning_end(lines: Sequence[str], start: int) -> int:
     if not _opens_warning(lines[start]):
         return start
     end = start
-    if lines[start].startswith(wording.PROOFPOINT_START):
+    if lines[start].startswith(boilerplate.PROOFPOINT_START):
         for index in range(start, min(start + 16, len(lines))):
-            if wording.PROOFPOINT_END in lines[index][:LINE_LIMIT]:
+            if boilerplate.PROOFPOINT_END in lines[index][:LINE_LIMIT]:
                 return index + 1
     while end < len(lines) and end < start + 8 and lines[end].strip():
         # Without a blank line below, a warning goes on where its line was wrapped, or where the next one warns too.
         above, line = lines[max(end - 1, start)].rstrip(), lines[end][:LINE_LIMIT]
         is_wrapped = len(above) >= _WRAPPED_CHARS and not above.endswith((".", ">", ")", "*", "]", "!"))
-        if end > start and not is_wrapped and not _opens_warning(line) and not wording.BANNER_WORDS.search(line):
+        if end > start and not is_wrapped and not _opens_warning(line) and not boilerplate.BANNER_WORDS.search(line):
             break
         end += 1
-    return end if wording.BANNER_PROOF.search(" ".join(lines[start:end])[: 4 * LINE_LIMIT]) else start
+    return end if boilerplate.BANNER_PROOF.search(" ".join(lines[start:end])[: 4 * LINE_LIMIT]) else start
 
 
 def cut_end(piece: Sequence[str], *, follows_history: bool = False) -> tuple[list[str], list[str]]:
@@ -111,15 +111,15 @@ def cut_end(piece: Sequence[str], *, follows_history: bool = False) -> tuple[lis
     while end and (not kept[end - 1].strip() or _is_decoration(kept[end - 1])):
         end -= 1
     # A picture may be all that somebody sent.
-    end = end or (len(kept) if any(wording.IMAGE.search(line[:LINE_LIMIT]) for line in kept) else 0)
+    end = end or (len(kept) if any(boilerplate.IMAGE.search(line[:LINE_LIMIT]) for line in kept) else 0)
     return kept[:end], [*kept[end:], *card, *removed, *tags]
 
 
 def _is_decoration(line: str) -> bool:
     """Return whether *line* is a rule or stands for a picture."""
     bare = line[:LINE_LIMIT].strip()
-    return wording.RULE.fullmatch(bare) is not None or (
-        bare[:1] == "[" and not wording.IMAGE.sub("", wording.URL.sub("", bare)).strip()
+    return boilerplate.RULE.fullmatch(bare) is not None or (
+        bare[:1] == "[" and not boilerplate.IMAGE.sub("", boilerplate.URL.sub("", bare)).strip()
     )
 
 
@@ -140,12 +140,12 @@ def _is_tag(line: str) -> bool:
     # Outlook links its tag in every language to its own shop pages.
     if "aka.ms/" in low and "outlook" in low and len(low) < 120:
         return True
-    if low[:3] not in wording.TAG_HEADS or not low.startswith(wording.TAG_STARTS):
+    if low[:3] not in boilerplate.TAG_HEADS or not low.startswith(boilerplate.TAG_STARTS):
         return False
-    words = wording.URL.sub(" ", bare).split()
+    words = boilerplate.URL.sub(" ", bare).split()
     return (
         len(words) <= 12
-        and wording.TAG_DEVICE.search(" ".join(words[1:] if len(words) > 1 else words)) is not None
+        and boilerplate.TAG_DEVICE.search(" ".join(words[1:] if len(words) > 1 else words)) is not None
         and (
             len(words) <= 7
             or "k-9" in low
@@ -162,9 +162,9 @@ def _footer_start(piece: Sequence[str]) -> int:
     """Return the index where the house's footer begins, or the length of *piece*."""
     for index, line in enumerate(piece):
         bare = line[:LINE_LIMIT].lstrip(" \t*_[\u00a0>").casefold()
-        if bare[:3] in wording.FOOTER_HEADS and bare.startswith(wording.FOOTER_STARTS):
+        if bare[:3] in boilerplate.FOOTER_HEADS and bare.startswith(boilerplate.FOOTER_STARTS):
             context = " ".join(piece[index : index + 4])[: 4 * LINE_LIMIT]
-            said = {word.casefold() for word in wording.FOOTER_WORDS.findall(context)}
+            said = {word.casefold() for word in boilerplate.FOOTER_WORDS.findall(context)}
             # "This message contains an error" is no footer, and under a sentence about the footer stands a name.
             if len(said) >= 2:
                 return len(piece) if _is_signed(piece[index:]) else index
@@ -207,7 +207,7 @@ def _is_prose(line: str) -> bool:
 
 def _is_slogan(line: str) -> bool:
     """Return whether *line* is what houses and part-time staff put under their cards."""
-    return wording.SLOGAN.search(line[:LINE_LIMIT]) is not None or _is_decoration(line)
+    return boilerplate.SLOGAN.search(line[:LINE_LIMIT]) is not None or _is_decoration(line)
 
 
 def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -228,7 +228,7 @@ def _without_card(piece: Sequence[str]) -> tuple[list[str], list[str]]:
         is_closed = _is_sign_off(piece[filled[at]])
         if not is_closed and not all(_is_slogan(piece[index]) for index in filled[last:]):
             continue
-        postscript = next((index for index in filled[last:] if wording.POSTSCRIPT.match(piece[index])), len(piece))
+        postscript = next((index for index in filled[last:] if boilerplate.POSTSCRIPT.match(piece[index])), len(piece))
         start = filled[_after_typed_closing(piece, filled, facts, at)]
         under = [] if postscript == len(piece) else ["", *piece[postscript:]]
         return [*piece[:start], *under], list(piece[start : max(end, postscript)])
@@ -301,13 +301,13 @@ def _is_first_name(line: str) -> bool:
 def _is_sign_off(line: str) -> bool:
     """Return whether *line* is nothing but a closing formula: "Kind regards", "Many thanks for your help"."""
     bare = line.strip(" ,.!;:*_-–\t\u00a0😊🙂☺\ufe0f").casefold()
-    if bare in wording.SIGN_OFFS:
+    if bare in boilerplate.SIGN_OFFS:
         return True
     words = bare.replace("&", "and").split()
     return (
         len(words) <= 7
-        and bare.startswith(wording.CLOSING_STARTS)
-        and all(word.strip(",.!") in wording.CLOSING_WORDS for word in words)
+        and bare.startswith(boilerplate.CLOSING_STARTS)
+        and all(word.strip(",.!") in boilerplate.CLOSING_WORDS for word in words)
     )
 
 
@@ -318,7 +318,7 @@ def _is_name(line: str) -> bool:
         return False
     words = bare.split()
     return len(words) <= 6 and all(
-        word[0].isupper() or not word[0].isascii() or word[0] == "(" or word.casefold() in wording.SMALL_NAME_WORDS
+        word[0].isupper() or not word[0].isascii() or word[0] == "(" or word.casefold() in boilerplate.SMALL_NAME_WORDS
         for word in words
     )
 
@@ -327,7 +327,7 @@ def _facts(line: str) -> set[str]:
     """Return the kinds of facts that *line* of a card states: contact, role, organisation; none for prose."""
     if len(line) > _CARD_LINE_LIMIT:
         return set()
-    parts = [part.strip(" *_|,<>[]()\u00a0") for part in wording.DIVIDER.split(line.strip())]
+    parts = [part.strip(" *_|,<>[]()\u00a0") for part in boilerplate.DIVIDER.split(line.strip())]
     return {kind for part in parts if part for kind in _kinds_of_fact(part)}
 
 
@@ -335,25 +335,25 @@ def _kinds_of_fact(bare: str) -> Iterator[str]:
     words = bare.split()
     if len(words) > 12 or (bare.endswith((".", "?", "!")) and len(words) > 4):
         return
-    label = wording.CONTACT_LABEL.match(bare)
-    if label is not None and wording.CONTACT_TAIL.match(bare[label.end() :].lstrip(" <[")):
+    label = boilerplate.CONTACT_LABEL.match(bare)
+    if label is not None and boilerplate.CONTACT_TAIL.match(bare[label.end() :].lstrip(" <[")):
         yield "contact"
         return
     if (
-        wording.PHONE.fullmatch(bare)
-        or wording.URL.fullmatch(bare)
-        or wording.SITE.fullmatch(bare)
-        or wording.ADDRESS.fullmatch(words[0])
+        boilerplate.PHONE.fullmatch(bare)
+        or boilerplate.URL.fullmatch(bare)
+        or boilerplate.SITE.fullmatch(bare)
+        or boilerplate.ADDRESS.fullmatch(words[0])
     ):
         yield "contact"
         return
-    if wording.POSTCODE.search(bare) or (wording.STREET.search(bare) and bare[0].isupper() and "," in bare):
+    if boilerplate.POSTCODE.search(bare) or (boilerplate.STREET.search(bare) and bare[0].isupper() and "," in bare):
         yield "contact"
         return
     small = sum(1 for word in words if word[0].islower() and word not in ("of", "and", "the", "for", "to", "in", "at"))
     if len(words) <= 10 and small * 2 <= len(words):
-        if wording.ROLE.search(bare) is not None:
+        if boilerplate.ROLE.search(bare) is not None:
             yield "role"
         # A school may be called like a role ("Nursery"), and one word must not count twice.
-        elif wording.ORGANISATION.search(bare) is not None:
+        elif boilerplate.ORGANISATION.search(bare) is not None:
             yield "organisation"
