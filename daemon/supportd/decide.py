@@ -249,8 +249,6 @@ class Decider:
             for one in found.values()
         ]
 
-
-
     # -- where the copy goes ---------------------------------------------------------------------------------------
 
     def _folder(self, verdict: Verdict) -> str:

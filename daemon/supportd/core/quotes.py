@@ -363,7 +363,8 @@ def _judged_attribution(lines: Sequence[str], start: int, last: int, joined: str
     # Yahoo and Lithuanian programs put the date last: "Jane <j@x> escreveu (terça, 3/11/2026 à(s) 09:12):".
     if bare.endswith(")") and not bare.endswith(boilerplate.VERBS_AT_THE_END):
         bare = bare.partition(" (")[0]
-    has_verb = bare.endswith(boilerplate.VERBS_AT_THE_END) or any(verb in f" {bare}" for verb in boilerplate.VERBS_INSIDE)
+    inside = any(verb in f" {bare}" for verb in boilerplate.VERBS_INSIDE)
+    has_verb = inside or bare.endswith(boilerplate.VERBS_AT_THE_END)
     # Russian Gmail and Czech Apple Mail have no verb: "3. 11. 2026 v 9:12, Jan <j@x>:".
     if not has_verb and not bare.endswith(">"):
         return None
