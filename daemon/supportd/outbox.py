@@ -35,8 +35,10 @@ _GIVE_UP_AFTER = timedelta(days=5)
 _LOST_WAIT = timedelta(seconds=5)
 # A doubtful letter is sent again at most this often: three copies at the very most (I6).
 _MOST_DOUBTS = 2
-# Longer than the ten minutes that we wait for the reply to the final dot.
-_LEASE = timedelta(minutes=15)
+# A claimed letter that is not being handed over yet is another daemon's after this long, should we be dead or slow.
+_CLAIM_LEASE = timedelta(seconds=30)
+# One that is being handed over: longer than the ten minutes that we wait for the reply to the final dot.
+_DATA_LEASE = timedelta(minutes=15)
 # Claimed at once: enough to group the commit, few enough that a slow server holds up no urgent letter for long.
 _CLAIM = 20
 
@@ -164,7 +166,7 @@ class Outbox:
             if held is None:
                 return []
             claimed = letters.claim(
-                connection, self._mailbox_id, self.owner, now, limit=_CLAIM, lease=_LEASE, except_kinds=held
+                connection, self._mailbox_id, self.owner, now, limit=_CLAIM, lease=_CLAIM_LEASE, except_kinds=held
             )
             failpoint.hit("outbox.claiming")
         failpoint.hit("outbox.claimed")
@@ -193,8 +195,8 @@ class Outbox:
         def entering_data() -> None:
             failpoint.hit("outbox.accepted-recipient")
             with self._database.write() as connection:
-                if not letters.enter_data(connection, one.id, self.owner, self._clock() + _LEASE):
-                    raise Unavailable("the lease of this letter is over; another daemon has it")
+                if not letters.enter_data(connection, one.id, self.owner, self._clock() + _DATA_LEASE):
+                    raise Unavailable("another daemon has this letter")
             failpoint.hit("outbox.entered-data")
 
         failpoint.hit("outbox.sending")
@@ -264,6 +266,10 @@ class Outbox:
 
     def _settle_doubts(self) -> None:
         """Decide what to do with letters whose sender died between DATA and its record."""
+        with self._database.read() as connection:
+            owners = letters.owners(connection, self._mailbox_id)
+        if any(is_dead(owner) for owner in owners):
+            self.recover()
         with self._database.read() as connection:
             dead = letters.died_in_data(connection, self._mailbox_id, self._clock())
         for one in dead:
