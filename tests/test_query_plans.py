@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from supportd import privacy
 from supportd.core.model import Address, Deadlines, Event, EventKind, Rating
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
@@ -70,9 +71,20 @@ def test_a_frequent_query_is_answered_by_its_index(database: Database, name: str
     assert not any(line in ("SCAN letter", "SCAN message", "SCAN ticket", "SCAN event", "SCAN notice") for line in plan)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Yield an empty database of each kind."""
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'supportd.db'}" if is_sqlite else request.getfixturevalue("postgresql_url")
+    database = Database(url)
+    upgrade(database)
+    yield database
+    database.close()
+
+
 @pytest.mark.parametrize("written", ["AS-12", "as12", "[AS 12]", "As-12"])
-def test_a_reference_is_found_however_it_is_written(database: Database, written: str) -> None:
-    with database.write() as connection:
+def test_a_reference_is_found_however_it_is_written(either: Database, written: str) -> None:
+    with either.write() as connection:
         mailbox_id = ledger.ensure_mailbox(connection, "support")
         numbers = [_open(connection, mailbox_id, reference) for reference in ("AS-12", "A-512", "AS1-2")]
 
@@ -82,8 +94,8 @@ def test_a_reference_is_found_however_it_is_written(database: Database, written:
     assert found == {numbers[0], numbers[2]}
 
 
-def test_a_bounce_of_a_technicians_letter_silences_nobody_else(database: Database) -> None:
-    with database.write() as connection:
+def test_a_bounce_of_a_technicians_letter_silences_nobody_else(either: Database) -> None:
+    with either.write() as connection:
         mailbox_id = ledger.ensure_mailbox(connection, "support")
         number = _open(connection, mailbox_id, "AS-1")
         details = (("recipient", f"sam@{SCHOOL}"), ("status", "5.2.2"), ("action", "failed"))
@@ -92,6 +104,32 @@ def test_a_bounce_of_a_technicians_letter_silences_nobody_else(database: Databas
         assert tickets.has_bounced(connection, mailbox_id, f"sam@{SCHOOL}")
         assert not tickets.has_bounced(connection, mailbox_id, f"jane@{SCHOOL}")
         assert not tickets.has_bounced(connection, mailbox_id + 1, f"sam@{SCHOOL}")
+
+
+def test_letters_given_up_are_told_by_the_desk_that_wrote_them(either: Database) -> None:
+    with either.write() as connection:
+        mailbox_id = ledger.ensure_mailbox(connection, "support")
+        number = _open(connection, mailbox_id, "AS-1")
+        details = (("kind", "alert"), ("recipient", f"sam@{SCHOOL}"), ("reply", "550 no such user"))
+        tickets.append(connection, number, Event(kind=EventKind.FAILED, at=NOW, details=details))
+
+        [told] = letters.given_up_since(connection, mailbox_id, NOW)
+
+        assert (told.reference, told.recipient) == ("AS-1", f"sam@{SCHOOL}")
+        assert letters.given_up_since(connection, mailbox_id, NOW + timedelta(seconds=1)) == []
+        assert letters.given_up_since(connection, mailbox_id + 1, NOW) == []
+
+
+def test_ages_and_erasure_find_nothing_in_an_empty_desk(either: Database) -> None:
+    ages = privacy.Ages(raw=1, screened=1, attachments=1, text=1, security=1)
+    with either.write() as connection:
+        _open(connection, ledger.ensure_mailbox(connection, "support"), "AS-1")
+
+    gone = privacy.apply(either, ages, (f"held@{SCHOOL}",), NOW)
+    found = privacy.erase(either, f"jane@{SCHOOL}", b"k" * 32, (), NOW)
+
+    assert [one.count for one in gone] == [0] * 5
+    assert len(found.own) == 1
 
 
 def _open(connection: Connection, mailbox_id: int, reference: str) -> int:
