@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
+from supportd import config
+from supportd.cli.app import app
 from supportd.config.calendar import CalendarSection, closure, with_closure
 from supportd.config.document import Section, parse
 from supportd.config.targets import MinutesText, Severities, policy
@@ -190,6 +195,89 @@ def test_a_broken_calendar_file_is_a_clear_error_at_load(written: str, cure: str
 
     assert len(found) == 1
     assert found[0].startswith(f"config.yaml:6:3: calendar.terms: {cure}")
+
+
+# The last good copy of a calendar file.
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the example configuration with its terms in a calendar file and its database in another folder."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "lib").mkdir()
+    text = resources.files("supportd").joinpath("config.example.yaml").read_text(encoding="utf-8")
+    start, end = text.index("  terms:"), text.index("  bank_holidays:")
+    text = text[:start] + "  terms: {ics: terms.ics}\n" + text[end:]
+    path = tmp_path / "etc" / "config.yaml"
+    path.write_text(text.replace("sqlite:///supportd.db", f"sqlite:///{tmp_path}/lib/supportd.db"), encoding="utf-8")
+    shutil.copy(CALENDARS / "01-whole-terms.ics", tmp_path / "etc" / "terms.ics")
+    return path
+
+
+def test_a_broken_calendar_file_keeps_the_last_good_copy(file: Path, tmp_path: Path) -> None:
+    good = config.load(file)
+    assert good.keep_calendar_files() == ()
+    assert good.calendar_problems == ()
+    assert [path.name for path in (tmp_path / "etc").iterdir() if "last-good" in path.name] == []
+    shutil.copy(CALENDARS / "50-login-page.ics", file.parent / "terms.ics")
+
+    broken = config.load(file)
+
+    assert broken.calendar.hours() == good.calendar.hours()
+    (kept,) = (tmp_path / "lib").iterdir()
+    assert broken.calendar_problems == (
+        f"the calendar file {file.parent / 'terms.ics'} is not an iCalendar file, or is cut short; download it again; "
+        f"the last good copy, {kept}, is in force",
+    )
+    assert broken.desks[0].calendar_problems == broken.calendar_problems
+
+
+def test_a_calendar_file_that_is_gone_keeps_the_last_good_copy_too(file: Path) -> None:
+    config.load(file).keep_calendar_files()
+    (file.parent / "terms.ics").unlink()
+
+    found = config.load(file)
+
+    assert found.calendar.hours().known_until == date(2027, 3, 25)
+    assert "cannot be read (No such file or directory)" in found.calendar_problems[0]
+
+
+def test_a_new_good_file_replaces_the_copy_and_a_broken_one_does_not(file: Path, tmp_path: Path) -> None:
+    config.load(file).keep_calendar_files()
+    (kept,) = (tmp_path / "lib").iterdir()
+    newer = (file.parent / "terms.ics").read_bytes().replace(b"Spring Term", b"Lent Term")
+    (file.parent / "terms.ics").write_bytes(newer)
+    config.load(file).keep_calendar_files()
+    (file.parent / "terms.ics").write_bytes(b"<html>")
+    config.load(file).keep_calendar_files()
+
+    assert kept.read_bytes() == newer
+    assert [path.name for path in (tmp_path / "lib").iterdir()] == [kept.name]
+
+
+def test_without_a_good_copy_a_broken_file_is_the_clear_error(file: Path) -> None:
+    config.load(file)  # Read, but by nobody who keeps it.
+    (file.parent / "terms.ics").write_bytes(b"<html>")
+
+    with pytest.raises(UserError, match="the calendar file is not an iCalendar file, or is cut short"):
+        config.load(file)
+
+
+def test_a_copy_that_cannot_be_kept_is_told(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "lib").rmdir()
+
+    (problem,) = config.load(file).keep_calendar_files()
+
+    assert problem.startswith(f"no copy of the calendar file {file.parent / 'terms.ics'} could be kept at ")
+
+
+def test_snow_can_close_the_school_while_the_calendar_file_is_broken(file: Path) -> None:
+    config.load(file).keep_calendar_files()
+    (file.parent / "terms.ics").write_bytes(b"<html>")
+
+    result = CliRunner().invoke(app, ["-c", str(file), "calendar", "close", "2027-01-12", "snow"])
+
+    assert result.stdout == "2027-01-12 Tue: open 08:00-16:00 -> closed (snow)\n"
 
 
 # A closure written into the file.

@@ -390,6 +390,15 @@ def test_the_end_of_the_sign_in_secret_counts_down_from_thirty_days(tmp_path: Pa
     )
 
 
+def test_a_broken_calendar_file_is_told_in_every_digest(rooms: Rooms) -> None:
+    rooms.config._copies.problems.append("the calendar file terms.ics is cut short; the last good copy is in force")
+
+    digests = [one for day in (24, 25) for one in rooms.tick(at(f"2026-11-{day} 08:00")) if one.kind == "digest"]
+
+    assert len(digests) == 2
+    assert all("terms.ics is cut short" in one.text for one in digests)
+
+
 def test_nothing_to_say_is_not_said_but_once_a_week(rooms: Rooms) -> None:
     kinds: dict[str, list[str]] = {}
 

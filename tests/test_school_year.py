@@ -503,7 +503,7 @@ def _is_slept_through(year: Year, day: date) -> bool:
 
 
 def test_a_month_with_a_holiday_the_end_of_summer_time_and_a_long_sleep(tmp_path: Path) -> None:
-    nap = (at("2026-11-10 11:20"), at("2026-11-13 13:40"))
+    nap = (at("2026-11-10 11:20"), at("2026-11-12 22:10"))
 
     year = simulated(tmp_path, "2026-10-12 06:00", "2026-11-21 06:00", 130, Clockwork(sleep=nap))
 

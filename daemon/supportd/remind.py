@@ -400,6 +400,7 @@ class Reminder:
         events = tickets.security_events_since(post.connection, self._mailbox_id, since)
         return (
             *sla.warnings(self._desk.hours, post.now),
+            *self._desk.calendar_problems,
             *self._desk.secret_warnings(post.now),
             *(f"the template {problem}" for problem in self._composer.problems),
             *_told_once(events),

@@ -195,6 +195,8 @@ def run(context: click.Context, import_since: datetime | None) -> None:
             log.get("service").error("configuration refused", problems=str(error).splitlines())
             config, good = good, None
             continue
+        for problem in (*config.calendar_problems, *config.keep_calendar_files()):
+            log.get("service").warning("calendar", problem=problem)
         good = config
         config = service.run(lambda: load(path))
 

@@ -124,7 +124,7 @@ def _calendar(desk: Desk) -> Iterator[Finding]:
     from supportd.core import sla
     from supportd.service import clock
 
-    warnings = sla.warnings(desk.hours, clock())
+    warnings = (*desk.calendar_problems, *sla.warnings(desk.hours, clock()))
     for warning in warnings:
         cure = "add the coming terms to calendar: terms:" if "configured" in warning else ""
         yield Finding(what=f"calendar of {desk.name}", state="warning", words=warning, cure=cure)

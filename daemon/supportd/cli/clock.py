@@ -396,12 +396,13 @@ def close(context: click.Context, day: str, reason: str, last: str | None, hours
     """Write a closure into the configuration file, its comments kept, and say what changes."""
     from supportd.config import Config, document
     from supportd.config.calendar import closure, with_closure
+    from supportd.config.term_dates import Copies
 
     context.obj.own_config()
     path: Path = context.obj.path
     text = path.read_bytes().decode("utf-8")
     edited = with_closure(text, closure(day, last or day, reason, hours, cover))
-    surroundings = {"folder": path.parent}
+    surroundings = {"folder": path.parent, "copies": Copies(folder=path.parent)}
     before = document.parse(Config, text, name=str(path), context=surroundings).calendar.hours()
     after = document.parse(Config, edited, name=str(path), context=surroundings).calendar.hours()
     lines = change_lines(before, after)

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from supportd.config import document
 from supportd.config.calendar import CalendarSection
@@ -35,6 +35,7 @@ from supportd.config.mailbox import (
 )
 from supportd.config.secrets import Secret
 from supportd.config.targets import DEFAULT_WITHIN_MINUTES, MinutesText, Severities, policy
+from supportd.config.term_dates import Copies
 from supportd.core import safeguarding, screen
 from supportd.core.hours import Hours
 from supportd.core.sender import Profile, Trust
@@ -48,6 +49,7 @@ PLACES = ("config.yaml", "/etc/supportd/config.yaml")
 
 # So long before its end the secret of a sign-in is counted down: time enough to ask the provider's administrator.
 SECRET_NOTICE_DAYS = 30
+SQLITE = "sqlite:///"
 
 
 class DatabaseSection(Section):
@@ -182,6 +184,11 @@ class Desk:
         self._config = config
 
     @property
+    def calendar_problems(self) -> tuple[str, ...]:
+        """Return which calendar files are broken, so that their last good copies are in force."""
+        return self._config.calendar_problems
+
+    @property
     def keywords(self) -> Keywords:
         """Return the keywords, compiled on first use: most commands rate no mail."""
         return self._config.compiled_keywords
@@ -276,6 +283,16 @@ class Config(Section):
     # A letter whose fate is unknown goes again, the same bytes, after this long (reliability.md 3.2, T4).
     doubt_wait_seconds: int = Field(default=300, ge=0, le=3600)
     _folder: Path = PrivateAttr(default=Path())
+    _copies: Copies = PrivateAttr(default_factory=lambda: Copies(folder=Path()))
+
+    @field_validator("database")
+    @classmethod
+    def _copies_lie_beside_it(cls, database: DatabaseSection, info: ValidationInfo) -> DatabaseSection:
+        # Read before any calendar: the daemon may write here, while its configuration's folder is closed to it.
+        copies = (info.context or {}).get("copies")
+        if copies is not None and database.url.startswith(SQLITE):
+            copies.folder = (copies.folder / Path(database.url.removeprefix(SQLITE)).expanduser()).parent
+        return database
 
     @model_validator(mode="after")
     def _mailboxes_differ(self) -> Config:
@@ -287,6 +304,15 @@ class Config(Section):
         if any(mailbox.it_inbox is None for mailbox in self.mailboxes) and self.it_inbox is None:
             raise ValueError("it_inbox is missing: the address that gets digests and quiet alerts")
         return self
+
+    @property
+    def calendar_problems(self) -> tuple[str, ...]:
+        """Return which calendar files are broken, a sentence each; their last good copies are in force."""
+        return tuple(self._copies.problems)
+
+    def keep_calendar_files(self) -> tuple[str, ...]:
+        """Keep a copy of each good calendar file beside the database; return what could not be kept."""
+        return self._copies.keep()
 
     def beside(self, path: Path | None) -> Path | None:
         """Return *path* counted from the folder of the configuration file."""
@@ -310,20 +336,21 @@ class Config(Section):
     @property
     def database_url(self) -> str:
         """Return the database URL without its password; a relative SQLite path counts from the file's folder."""
-        prefix = "sqlite:///"
-        if self.database.url.startswith(prefix):
-            return prefix + str(self._folder / Path(self.database.url.removeprefix(prefix)).expanduser())
+        if self.database.url.startswith(SQLITE):
+            return SQLITE + str(self._folder / Path(self.database.url.removeprefix(SQLITE)).expanduser())
         return self.database.url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def load(path: Path) -> Config:
-    """Return the configuration in the file at *path*.
+    """Return the configuration in the file at *path*; of a broken calendar file the last good copy.
 
     Raises:
         UserError: every problem in it, as ``file:line:column: key: what is wrong, and what would be right``.
     """
-    config = document.load(Config, path)
+    copies = Copies(folder=path.parent)
+    config = document.load(Config, path, context={"copies": copies})
     config._folder = path.absolute().parent
+    config._copies = copies
     return config
 
 

@@ -30,9 +30,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from supportd.config import term_dates
 from supportd.config.document import Section
-from supportd.config.term_dates import YEARS
+from supportd.config.term_dates import YEARS, Copies
 from supportd.core.hours import BankHoliday, Closure, Cover, Hours, Span, Term, Window
 from supportd.errors import UserError
 
@@ -181,15 +180,11 @@ def _terms(value: object, info: ValidationInfo) -> object:
     if set(value) != {"ics"} or not isinstance(value["ics"], str):
         raise ValueError("is not a list of terms; write lines like `- {name: ..., from: ..., to: ...}`, "
                          "or `{ics: FILE}`")  # fmt: skip
-    path = Path((info.context or {}).get("folder", "."), value["ics"])
-    try:
-        if path.stat().st_size > term_dates.BYTES:
-            raise ValueError(f"the calendar file is larger than {term_dates.BYTES} bytes; export the term dates alone")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"the calendar file cannot be read ({error.strerror}); check its path and rights") from error
+    context = info.context or {}
+    folder = Path(context.get("folder", "."))
     zone = info.data.get("timezone")
-    return list(term_dates.read_terms(data, zone if isinstance(zone, ZoneInfo) else ZoneInfo("UTC")))
+    copies = context.get("copies") or Copies(folder=folder)
+    return copies.terms(folder / value["ics"], zone if isinstance(zone, ZoneInfo) else ZoneInfo("UTC"))
 
 
 def _one_after_the_other(terms: tuple[TermDates, ...]) -> tuple[TermDates, ...]:

@@ -2,13 +2,18 @@
 
 A term is an event of several days whose name has "term" in it, or a pair of events that say that a term begins and
 ends.  "Half term" is told apart and lies inside its term.  Other events, and cancelled ones, do not count.
+
+A file that was good once is kept beside the database, so that a download that breaks it stops nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,6 +31,64 @@ _TERM = re.compile(r"\bterms?\b", re.IGNORECASE)
 _BEGINS = re.compile(r"\b(?:starts?|begins?|commences?|first day|opens?|start|beginning)\b", re.IGNORECASE)
 _FINISHES = re.compile(r"\b(?:ends?|finish(?:es)?|last day|breaks? up|closes?|end)\b", re.IGNORECASE)
 _AWAY = re.compile(r"\b(?:holidays?|vacation|inset|closed|training)\b", re.IGNORECASE)
+
+
+@dataclass
+class Copies:
+    """The calendar files that one reading of the configuration found, and their last good copies in *folder*."""
+
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+    _good: dict[Path, bytes] = field(default_factory=dict)
+
+    def terms(self, path: Path, zone: ZoneInfo) -> list[dict[str, Any]]:
+        """Return the terms in the file at *path*, or those of its last good copy, which *problems* then tells.
+
+        Raises:
+            ValueError: the file cannot be read or is broken, and there is no good copy of it.
+        """
+        try:
+            data = _bytes(path)
+            terms = list(read_terms(data, zone))
+        except ValueError as error:
+            copy = self._copy_of(path)
+            try:
+                terms = list(read_terms(_bytes(copy), zone))
+            except ValueError:
+                raise error from None
+            reason = str(error).removeprefix("the calendar file ")
+            self.problems.append(f"the calendar file {path} {reason}; the last good copy, {copy}, is in force")
+            return terms
+        self._good[path] = data
+        return terms
+
+    def keep(self) -> tuple[str, ...]:
+        """Keep a copy of each good file that was read; return what could not be kept, a sentence each."""
+        failed = []
+        for path, data in self._good.items():
+            copy = self._copy_of(path)
+            try:
+                if not copy.exists() or copy.read_bytes() != data:
+                    fresh = copy.with_suffix(".new")
+                    fresh.write_bytes(data)
+                    fresh.replace(copy)
+            except OSError as error:
+                failed.append(f"no copy of the calendar file {path} could be kept at {copy} ({error.strerror})")
+        return tuple(failed)
+
+    def _copy_of(self, path: Path) -> Path:
+        # Two schools of a trust may both call theirs terms.ics.
+        told_apart = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
+        return self.folder / f"{path.stem}-{told_apart}.last-good.ics"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > BYTES:
+            raise ValueError(f"the calendar file is larger than {BYTES} bytes; export the term dates alone")
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"the calendar file cannot be read ({error.strerror}); check its path and rights") from error
 
 
 def read_terms(data: bytes, zone: ZoneInfo) -> Iterator[dict[str, Any]]:
