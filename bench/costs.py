@@ -79,7 +79,9 @@ def metered(command: Command, folder: Path) -> dict[str, float]:
     meter = [sys.executable, str(BENCH / "meter.py"), str(folder / "cost.json")]
     with (folder / "output.log").open("ab") as log:
         environment = {**os.environ, **command.environment}
-        subprocess.run([*meter, *command.arguments], env=environment, stdout=log, stderr=log, check=True)
+        done = subprocess.run([*meter, *command.arguments], env=environment, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        raise SystemExit(f"{command.arguments[1:]}: {(folder / 'output.log').read_text()[-1000:]}")
     found: dict[str, float] = json.loads((folder / "cost.json").read_text())
     return found
 
