@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 
 from supportd import config, privacy
-from supportd.compose import Composer
 from supportd.config import Desk
-from supportd.core.model import Address
 from supportd.core.parse import parse
-from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
 from supportd.db import ledger, letters, tickets
 from supportd.db import privacy as stored
@@ -26,7 +23,7 @@ from supportd.db.migrate import backup, upgrade
 from supportd.decide import Decider
 from supportd.errors import UserError
 from supportd.lease import Lease
-from supportd.post import Post
+from supportd.post import Post, composer_of
 from supportd.steering import Actor, close, load, note, resolve
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -51,17 +48,9 @@ class Office:
         with self.database.write() as connection:
             self.mailbox_id = ledger.ensure_mailbox(connection, self.desk.name)
             self.epoch_id = ledger.ensure_epoch(connection, self.mailbox_id, "INBOX", 1)
-            [(version, secret), *_] = key_store.load(connection, NOW, lambda size: b"k" * size)
-        self.key = secret
-        support = Address(address=self.desk.mailbox.address, name="IT Support")
-        self.composer = Composer(
-            hours=self.desk.hours,
-            policy=self.desk.policy,
-            support=support,
-            school=self.desk.school,
-            staff_domains=tuple(self.desk.staff_domains),
-        )
-        self.keys = Keys(current=Key(version=version, secret=secret))
+            self.keys = key_store.load(connection, NOW, lambda size: b"k" * size)
+        self.key = self.keys.current.secret
+        self.composer = composer_of(self.desk)
         self.lease = Lease(self.database, self.mailbox_id)
         self.lease.take(NOW)
         self.decider = Decider(

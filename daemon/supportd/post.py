@@ -13,7 +13,7 @@ from uuid import uuid4
 from supportd.compose import Composer, Envelope
 from supportd.config import Desk
 from supportd.core import tokens
-from supportd.core.model import Event, EventKind, Letter, Ticket
+from supportd.core.model import Address, Event, EventKind, Letter, Ticket
 from supportd.core.tokens import Keys, Role
 from supportd.db import letters, tickets
 from supportd.db.engine import Connection
@@ -22,6 +22,18 @@ from supportd.errors import Refused
 
 # The kinds that count against a requester's cap: what we send without a person having written it.
 AUTOMATIC_TO_REQUESTER = ("acknowledgement", "correction", "resolution", "closing", "news", "notice")
+
+
+def composer_of(desk: Desk) -> Composer:
+    """Return what writes the letters of *desk*."""
+    return Composer(
+        hours=desk.hours,
+        policy=desk.policy,
+        support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
+        school=desk.school,
+        staff_domains=tuple(desk.staff_domains),
+        templates=desk.templates,
+    )
 
 
 class Post:

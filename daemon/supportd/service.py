@@ -31,7 +31,6 @@ from supportd.accounts import server_account
 from supportd.capture import Inbox
 from supportd.config import Config, changes
 from supportd.core.model import Mail, Unparseable
-from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Database
@@ -105,12 +104,10 @@ class Service:
             self.database.close()
             raise
         with self.database.write() as connection:
-            stored = key_store.load(connection, clock(), secrets.token_bytes)
+            self.keys = key_store.load(connection, clock(), secrets.token_bytes)
             first_key = key_store.first(connection)
         # An older backup may have brought back whom a person asked to be erased.
         privacy.erase_again(self.database, first_key, clock())
-        newest, *older = (Key(version=version, secret=secret) for version, secret in stored)
-        self.keys = Keys(current=newest, previous=older[0] if older else None)
         self.stations = [
             Station(
                 config,

@@ -9,9 +9,8 @@ from typing import TypeVar
 from supportd import reconcile
 from supportd.accounts import access_tokens, current_token, imap_account, smtp_account
 from supportd.capture import FirstStart, Folders, Inbox
-from supportd.compose import Composer
 from supportd.config import Config, Desk
-from supportd.core.model import Address, Mail, Unparseable
+from supportd.core.model import Mail, Unparseable
 from supportd.core.tokens import Keys
 from supportd.db import ledger
 from supportd.db.engine import Database
@@ -20,6 +19,7 @@ from supportd.errors import Refused
 from supportd.imap import ImapSession
 from supportd.lease import Lease
 from supportd.outbox import BreakerLimits, Outbox
+from supportd.post import composer_of
 from supportd.reconcile import Reconciler
 from supportd.remind import Reminder
 from supportd.sent import Sent
@@ -79,14 +79,7 @@ class Station:
         with database.write() as connection:
             self.mailbox_id = ledger.ensure_mailbox(connection, desk.name)
         self.lease = Lease(database, self.mailbox_id)
-        composer = Composer(
-            hours=desk.hours,
-            policy=desk.policy,
-            support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
-            school=desk.school,
-            staff_domains=tuple(desk.staff_domains),
-            templates=desk.templates,
-        )
+        composer = composer_of(desk)
         self.decider = Decider(database, desk, composer, keys, self.mailbox_id, self.lease)
         self.reminder = Reminder(database, desk, composer, keys, self.mailbox_id)
         self.outbox = Outbox(

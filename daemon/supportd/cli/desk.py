@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from supportd.compose import Composer
 from supportd.config import Config, Desk
-from supportd.core.model import Address
-from supportd.core.tokens import Key, Keys
 from supportd.db import keys as key_store
 from supportd.db import ledger, tickets
 from supportd.db.engine import Connection, Database
 from supportd.db.migrate import upgrade
 from supportd.errors import UserError
-from supportd.post import Post
+from supportd.post import Post, composer_of
 from supportd.service import clock
 from supportd.steering import Actor
 
@@ -68,20 +65,8 @@ class Desks:
 
     def post(self, connection: Connection, desk: Desk) -> Post:
         """Return a post that queues letters of *desk* in the open transaction."""
-        newest, *older = key_store.load(connection, clock(), secrets.token_bytes)
-        keys = Keys(
-            current=Key(version=newest[0], secret=newest[1]),
-            previous=Key(version=older[0][0], secret=older[0][1]) if older else None,
-        )
-        composer = Composer(
-            hours=desk.hours,
-            policy=desk.policy,
-            support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
-            school=desk.school,
-            staff_domains=tuple(desk.staff_domains),
-            templates=desk.templates,
-        )
-        return Post(connection, desk, composer, keys, self.mailbox_id(connection, desk), clock())
+        keys = key_store.load(connection, clock(), secrets.token_bytes)
+        return Post(connection, desk, composer_of(desk), keys, self.mailbox_id(connection, desk), clock())
 
 
 @contextmanager

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def publish(context: click.Context, folder: Path, mailbox: str | None, valid_minutes: int) -> None:
     """Write the pages from the policy in force: what is published is what is promised."""
-    from supportd.compose import Composer
-    from supportd.core.model import Address
     from supportd.errors import UserError
+    from supportd.post import composer_of
     from supportd.publish import pages, write
     from supportd.service import clock
 
@@ -38,16 +37,8 @@ def publish(context: click.Context, folder: Path, mailbox: str | None, valid_min
     if not desks:
         raise UserError(f"there is no mailbox {mailbox or ''} in the configuration")
     desk = desks[0]
-    composer = Composer(
-        hours=desk.hours,
-        policy=desk.policy,
-        support=Address(address=desk.mailbox.address, name=desk.mailbox.display_name),
-        school=desk.school,
-        staff_domains=tuple(desk.staff_domains),
-        templates=desk.templates,
-    )
     now = clock()
-    written = pages(desk, composer, now, timedelta(minutes=valid_minutes), _incidents(session, desk))
+    written = pages(desk, composer_of(desk), now, timedelta(minutes=valid_minutes), _incidents(session, desk))
     write(folder, written)
     click.echo("\n".join(str(folder / name) for name in written))
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
+from supportd.core.tokens import Key, Keys
 from supportd.db.engine import alone
 from supportd.db.schema import signing_key
 
@@ -18,20 +19,20 @@ from supportd.db.schema import signing_key
 _SECRET_BYTES = 32
 
 
-def load(connection: Connection, now: datetime, draw: Callable[[int], bytes]) -> list[tuple[int, bytes]]:
-    """Return (version, secret) of the two newest keys, newest first; the first ever is drawn by *draw*."""
+def load(connection: Connection, now: datetime, draw: Callable[[int], bytes]) -> Keys:
+    """Return the newest key, which signs, and the one before it; the first ever is drawn by *draw*."""
     found = _newest(connection)
     if not found:
         alone(connection)
         found = _newest(connection) or [_add(connection, 1, now, draw)]
-    return found
+    return Keys(current=found[0], previous=found[1] if len(found) > 1 else None)
 
 
-def _newest(connection: Connection) -> list[tuple[int, bytes]]:
+def _newest(connection: Connection) -> list[Key]:
     rows = connection.execute(
         select(signing_key.c.version, signing_key.c.secret).order_by(signing_key.c.version.desc()).limit(2)
     )
-    return [(row.version, bytes(row.secret)) for row in rows]
+    return [Key(version=row.version, secret=bytes(row.secret)) for row in rows]
 
 
 def first(connection: Connection) -> bytes:
@@ -40,7 +41,7 @@ def first(connection: Connection) -> bytes:
     return bytes(found)
 
 
-def _add(connection: Connection, version: int, now: datetime, draw: Callable[[int], bytes]) -> tuple[int, bytes]:
+def _add(connection: Connection, version: int, now: datetime, draw: Callable[[int], bytes]) -> Key:
     secret = draw(_SECRET_BYTES)
     connection.execute(insert(signing_key).values(version=version, secret=secret, created_at=now))
-    return version, secret
+    return Key(version=version, secret=secret)
