@@ -15,21 +15,15 @@ from supportd.config.calendar import CalendarSection
 from supportd.config.document import Section
 from supportd.config.secrets import Secret
 from supportd.config.targets import Severities
+from supportd.core import addresses
 
-# RFC 5321 4.1.2 dot-string, ASCII only: what may enter an envelope.  Quoted local parts are legal, never needed here.
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_ADDRESS = re.compile(rf"{_ATOM}(\.{_ATOM})*@([A-Za-z0-9-]{{1,63}}\.)+[A-Za-z0-9-]{{2,63}}")
 _DOMAIN = re.compile(r"([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 _REFERENCE = re.compile(r"[A-Z][A-Z0-9]{1,7}")
 
 
-def is_address(text: str) -> bool:
-    """Return whether *text* is an address that may stand in an SMTP envelope (RFC 5321 4.5.3.1: at most 254)."""
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
-
-
 def _address(value: str) -> str:
-    if not is_address(value):
+    # RFC 5321 4.5.3.1: at most 254.
+    if len(value) > 254 or not addresses.is_plain(value):
         raise ValueError("is not an email address; write it as name@example.org")
     return value.lower()
 
