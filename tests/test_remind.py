@@ -279,6 +279,19 @@ def test_a_calendar_that_opens_earlier_moves_the_deadline_and_tells_nobody(rooms
     assert steps(rooms.tick(at("2026-11-28 09:15"))) == ["soon", "soon"]
 
 
+def test_alerts_held_over_a_holiday_come_with_a_cover_day(rooms: Rooms) -> None:
+    rooms.reminder.recount_if_changed(at("2026-12-18 15:00"))
+    rooms.receive(*PASSWORD, received_at=at("2026-12-18 17:00"))
+    cover = 'cover: [{from: 2026-12-22, to: 2026-12-22, hours: ["10:00-12:00"]}]'
+    rooms.configure(config({"cover: []": cover}))
+    rooms.reminder.recount_if_changed(at("2026-12-19 09:00"))
+
+    before, then = rooms.tick(at("2026-12-22 09:59")), rooms.tick(at("2026-12-22 10:00"))
+
+    assert told(before, "alert") == set()
+    assert told(then, "alert") == {("alert", IT)}
+
+
 def test_who_was_told_not_known_is_told_once_when_term_dates_are_configured(tmp_path: Path) -> None:
     short = {
         "    - {name: Spring 2027, from: 2027-01-04, to: 2027-03-25, "

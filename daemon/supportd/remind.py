@@ -86,6 +86,9 @@ class Reminder:
             if not before:
                 return 0
             count = steering.recount_all(self._post(connection, now), "the service calendar has changed")
+            opening = self._desk.hours.next_open(now)
+            if opening is not None:
+                letters.bring_forward(connection, self._mailbox_id, opening)
         _log.info("recounted", mailbox=self._desk.name, tickets=count)
         return count
 

@@ -573,6 +573,20 @@ def due_notices(connection: Connection, mailbox_id: int, now: datetime) -> list[
     return [Notice(id=row.id, recipient=row.recipient, kind=row.kind, ticket_id=row.ticket_id) for row in rows]
 
 
+def bring_forward(connection: Connection, mailbox_id: int, at: datetime) -> None:
+    """Let alerts that are held until after *at* be told at *at*: the service opens earlier than was known."""
+    connection.execute(
+        update(notice)
+        .where(
+            notice.c.mailbox_id == mailbox_id,
+            notice.c.kind == "alert",
+            notice.c.done_at.is_(None),
+            notice.c.due_at > at,
+        )
+        .values(due_at=at)
+    )
+
+
 def notices_done(connection: Connection, numbers: Sequence[int], now: datetime) -> None:
     """Record that the notices were told."""
     connection.execute(update(notice).where(notice.c.id.in_(numbers)).values(done_at=now))
