@@ -189,7 +189,8 @@ class Decider:
                 verdict=joined.verdict, rule=joined.rule, reference=ticket.reference, level=ticket.level
             )
             return decision, ticket.id, reason, None
-        flood = opening.flood(post, arrived)
+        # What a person lets pass, or lay there before, is no flood of this hour.
+        flood = None if arrived.row.passed or arrived.row.silent else opening.flood(post, arrived)
         if flood is not None:
             words, ticket_id = flood
             return Decision(verdict=Verdict.SCREENED, rule="outsider-rate"), ticket_id, words, None
