@@ -37,12 +37,12 @@ def test_a_generated_page_is_up_to_date(page: str, function: str, generate: Modu
 
 
 def test_the_man_page_is_one() -> None:
-    command = [program("man", "man-db"), "--warnings", "--local-file", str(DOCS / "supportd.1")]
+    command = [program("groff", "groff-base"), "-man", "-Tascii", "-ww", str(DOCS / "supportd.1")]
 
     result = subprocess.run(command, capture_output=True, text=True, timeout=30)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert "supportd check" in result.stdout
+    assert "a check found something" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

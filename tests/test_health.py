@@ -107,6 +107,23 @@ def test_what_breaks_and_recovers_together_is_one_letter_each(day: Day) -> None:
     assert len(day.letters[0][1]) == 2
 
 
+def test_a_reload_neither_tells_again_nor_forgets_the_end(day: Day, tmp_path: Path) -> None:
+    day.health.trouble("capture support", "oauth: the secret is expired", will_pass=False)
+    day.health.tick()
+    after = Day(tmp_path)
+    after.now = day.now
+
+    after.health.take_over(day.health)
+    after.health.trouble("capture support", "oauth: the secret is expired", will_pass=False)
+    after.pass_minutes(10)
+    again = list(after.letters)
+    after.health.well("capture support")
+    after.health.tick()
+
+    assert again == []
+    assert [title for title, _ in after.letters] == ["capture support works again"]
+
+
 def test_a_trouble_that_comes_and_goes_is_no_stream(day: Day) -> None:
     for _ in range(60):
         day.health.trouble("send support", "smtp: refused", will_pass=False)

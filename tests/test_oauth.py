@@ -489,8 +489,10 @@ def test_an_expired_secret_stops_the_asking_keeps_the_outbox_and_tells_a_person_
     assert house.process is not None
     house.process.send_signal(signal.SIGHUP)
     wait_until(lambda: waiting_letters(house) == 0, "the letter that waited is sent", timeout_seconds=30)
+    wait_until(lambda: len(faulty_smtp.accepted) == 2, "the end of it is told", timeout_seconds=40)
     house.stop()
 
+    assert "work again" in message_from_bytes(faulty_smtp.accepted[1][1])["Subject"]
     assert CLIENT_SECRET not in house.log_file.read_text()
 
 

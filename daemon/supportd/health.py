@@ -86,6 +86,14 @@ class Health:
                 self._told.discard(what)
                 self._over.append(trouble)
 
+    def take_over(self, other: Health) -> None:
+        """Go on from *other*, whose daemon was reloaded: what was told is not told again, and its end is."""
+        with other._lock, self._lock:
+            self._troubles |= other._troubles
+            self._told |= other._told
+            self._told_at |= other._told_at
+            self._over += other._over
+
     def state(self) -> dict[str, Any]:
         """Return what the health file and ``/healthz`` show."""
         with self._lock:

@@ -185,6 +185,7 @@ def run(context: click.Context, import_since: datetime | None) -> None:
     config: Config | None = context.obj.own_config()
     path = context.obj.path
     good: Config | None = None
+    running: Service | None = None
     while config is not None:
         try:
             service = Service(config, import_since=import_since)
@@ -197,7 +198,9 @@ def run(context: click.Context, import_since: datetime | None) -> None:
             continue
         for problem in (*config.calendar_problems, *config.keep_calendar_files()):
             log.get("service").warning("calendar", problem=problem)
-        good = config
+        if running is not None:
+            service.health.take_over(running.health)
+        good, running = config, service
         config = service.run(lambda: load(path))
 
 
