@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from supportd import config
+from supportd.config import document
+from supportd.config.document import Section
 from supportd.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.yaml"))
@@ -112,3 +115,17 @@ def test_a_secret_loses_its_line_end_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "password").chmod(0o600)
 
     assert config.Secret(file=Path("password")).reveal("imap password", tmp_path) == " correct horse "
+
+
+def test_the_schema_that_ships_is_that_of_the_sections() -> None:
+    shipped = resources.files("supportd").joinpath("config.schema.json").read_text(encoding="utf-8")
+
+    # Write it anew: python -c "from supportd import config; print(config.json_schema(), end='')" > the file
+    assert shipped == config.json_schema()
+
+
+def test_true_in_the_file_is_no_number() -> None:
+    class Example(Section):
+        value: object
+
+    assert document.parse(Example, "value: true", name="example.yaml").value is True

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -369,6 +370,12 @@ def changes(before: Config, after: Config) -> tuple[str, ...]:
             yield path
 
     return tuple(walk(before, after, ""))
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of the file; ``config.schema.json`` ships it for editors that complete and check keys."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def shipped() -> Config:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from supportd.errors import UserError
 
@@ -113,8 +114,10 @@ def plain(node: Any) -> Any:
         return {key: plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind) and type(node) is not kind:
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
+    for kind in (int, float, str):
+        if isinstance(node, kind) and type(node) not in (bool, kind):
             return kind(node)
     return node
 
