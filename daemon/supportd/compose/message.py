@@ -9,24 +9,20 @@ import base64
 import binascii
 import email.utils
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.generator import BytesGenerator
 from email.header import Header
 from email.message import Message
-from email.policy import compat32
 
 from supportd.core import addresses, clean
 from supportd.core.model import Address, Attachment
 from supportd.errors import Refused
 
-# RFC 5322 2.1.1: 998 octets between two CRLF.  The modern policies encode a Message-ID longer than 78 columns as an
-# encoded word, which Outlook does not read back (CPython gh-100991): so the old policy, and no folding of identifiers.
+# RFC 5322 2.1.1: 998 octets between two CRLF.  Nothing of ours is folded but encoded words: Python's own policies
+# encode a Message-ID longer than 78 columns, which Outlook does not read back (CPython gh-100991).
 LINE_LIMIT_BYTES = 998
-_POLICY = compat32.clone(max_line_length=LINE_LIMIT_BYTES, linesep="\r\n")
 # RFC 2047 2: a line that holds an encoded word has at most 76 characters.
 _ENCODED_LINE_LIMIT = 76
 # The first id names the thread, the last eight the neighbours; one line of 998 octets holds them all.
@@ -123,15 +119,21 @@ def build(head: Head, content: Content) -> bytes:
     body = _multipart("alternative", [_text("plain", content.text), _html(content)], head.message_id)
     if content.attachments:
         body = _multipart("mixed", [body, *map(_attachment, content.attachments)], head.message_id)
-    message = Message(policy=_POLICY)
-    for name, value in _fields(head, content.subject):
-        message[name] = value
-    for name, value in body.items():
-        message[name] = value
-    message.set_payload(body.get_payload())
-    out = io.BytesIO()
-    BytesGenerator(out, mangle_from_=False, policy=_POLICY).flatten(message)
-    return scanned(out.getvalue())
+    return scanned(_written((*_fields(head, content.subject), *body.fields), body.data))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of a message: its header fields, and its content as it stands on the wire."""
+
+    fields: tuple[tuple[str, str], ...]
+    data: bytes
+
+
+def _written(fields: Iterable[tuple[str, str]], data: bytes) -> bytes:
+    # The generators of the standard library do the same in three times as long, a third of what a letter costs.
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return head.encode("ascii") + b"\r\n" + data
 
 
 def scanned(data: bytes) -> bytes:
@@ -179,50 +181,55 @@ def _words(text: str, field: str) -> str:
     flat = clean.line(text)
     # An encoded word that a stranger wrote into his subject must be read as what it is, not be decoded a second time.
     if not flat.isascii() or "=?" in flat:
-        return Header(flat, "utf-8", header_name=field, maxlinelen=_ENCODED_LINE_LIMIT).encode()
+        return Header(flat, "utf-8", header_name=field, maxlinelen=_ENCODED_LINE_LIMIT).encode(linesep="\r\n")
     if field == "From":
         return f'"{email.utils.quote(flat)}"' if flat else ""
     return flat
 
 
-def _multipart(subtype: str, parts: Sequence[Message], seed: str) -> Message:
+def _multipart(subtype: str, parts: Sequence[_Part], seed: str) -> _Part:
     """Return *parts* in a multipart whose boundary follows from *seed*, so that the bytes are always the same."""
-    whole = Message(policy=_POLICY)
     # "=_" cannot occur in quoted-printable (RFC 2045 6.7) nor in base64, so no content can hold the boundary.
     boundary = f"=_{subtype}_{hashlib.sha256(seed.encode()).hexdigest()[:24]}"
-    whole["Content-Type"] = f'multipart/{subtype}; boundary="{boundary}"'
-    whole.set_payload(list(parts))
-    return whole
+    between = f"\r\n--{boundary}\r\n".encode("ascii")
+    whole = between.join(_written(part.fields, part.data) for part in parts)
+    data = between.removeprefix(b"\r\n") + whole + f"\r\n--{boundary}--\r\n".encode("ascii")
+    return _Part((("Content-Type", f'multipart/{subtype}; boundary="{boundary}"'),), data)
 
 
-def _text(subtype: str, text: str) -> Message:
-    part = Message(policy=_POLICY)
-    part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
-    part["Content-Transfer-Encoding"] = "quoted-printable"
-    part.set_payload(binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True).decode("ascii"))
-    return part
+def _text(subtype: str, text: str) -> _Part:
+    fields = (
+        ("Content-Type", f'text/{subtype}; charset="utf-8"'),
+        ("Content-Transfer-Encoding", "quoted-printable"),
+    )
+    return _Part(fields, _crlf(binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True)))
 
 
-def _html(content: Content) -> Message:
+def _html(content: Content) -> _Part:
     html = _text("html", content.html)
     if not content.pictures:
         return html
     return _multipart("related", [html, *map(_picture, content.pictures)], content.subject)
 
 
-def _picture(picture: Picture) -> Message:
-    part = Message(policy=_POLICY)
-    part["Content-Type"] = "image/png"
-    part["Content-ID"] = f"<{picture.name}>"
-    part["Content-Disposition"] = f'inline; filename="{picture.name}.png"'
-    return _octets(part, picture.content)
+def _picture(picture: Picture) -> _Part:
+    fields = (
+        ("Content-Type", "image/png"),
+        ("Content-ID", f"<{picture.name}>"),
+        ("Content-Disposition", f'inline; filename="{picture.name}.png"'),
+    )
+    return _octets(fields, picture.content)
 
 
-def _attachment(attachment: Attachment) -> Message:
-    part = Message(policy=_POLICY)
-    part["Content-Type"] = attachment.type if attachment.type in _PLAIN_TYPES else "application/octet-stream"
-    part.add_header("Content-Disposition", "attachment", filename=_file_name(attachment.name))
-    return _octets(part, attachment.content)
+def _attachment(attachment: Attachment) -> _Part:
+    # Message knows how a parameter is written (RFC 2231).
+    field = Message()
+    field.add_header("Content-Disposition", "attachment", filename=_file_name(attachment.name))
+    fields = (
+        ("Content-Type", attachment.type if attachment.type in _PLAIN_TYPES else "application/octet-stream"),
+        ("Content-Disposition", field["Content-Disposition"]),
+    )
+    return _octets(fields, attachment.content)
 
 
 def _file_name(name: str) -> str | tuple[str, str, str]:
@@ -236,7 +243,11 @@ def _file_name(name: str) -> str | tuple[str, str, str]:
     return short if short.isascii() else ("utf-8", "", short)
 
 
-def _octets(part: Message, content: bytes) -> Message:
-    part["Content-Transfer-Encoding"] = "base64"
-    part.set_payload(base64.encodebytes(content).decode("ascii"))
-    return part
+def _octets(fields: tuple[tuple[str, str], ...], content: bytes) -> _Part:
+    encoding = ("Content-Transfer-Encoding", "base64")
+    return _Part((*fields, encoding), _crlf(base64.encodebytes(content)))
+
+
+def _crlf(data: bytes) -> bytes:
+    """Return encoded *data* with each line ended by CRLF."""
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
