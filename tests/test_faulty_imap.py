@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -329,6 +330,23 @@ def test_a_server_that_falls_silent_is_left(
 
     assert failures == 1
     assert captured(database) == MAILS
+
+
+def test_mail_that_was_told_of_while_other_mail_was_filed_is_not_waited_for(server: FaultyImap) -> None:
+    account = ImapAccount(host=HOST, port=server.port, tls="none", user="support", password="secret")
+    session = ImapSession(account)
+    session.ensure_folders(["Processed"])
+    session.select("INBOX")
+    session.listing()
+    server.faults = [Fault(pattern="^UID MOVE", change=lambda answer: b"* 4 EXISTS\r\n" + answer)]
+    session.move([1], "Processed")
+    started_at = time.monotonic()
+
+    said = session.idle(5)
+
+    assert said
+    assert time.monotonic() - started_at < 1
+    session.close()
 
 
 def test_no_words_of_a_mail_ever_reach_the_server(server: FaultyImap, database: Database) -> None:

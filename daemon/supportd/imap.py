@@ -131,7 +131,9 @@ class ImapSession:
     def select(self, folder: str, *, readonly: bool = False) -> int:
         """Select *folder* and return its UIDVALIDITY."""
         with _failures(f"imap folder {folder}"):
-            return int(self._client.select_folder(folder, readonly=readonly)[b"UIDVALIDITY"])
+            uidvalidity = int(self._client.select_folder(folder, readonly=readonly)[b"UIDVALIDITY"])
+            self._was_told_of_mail()
+            return uidvalidity
 
     def listing(self, undated_at: datetime = _UNDATED, *, since: datetime | None = None) -> list[Listing]:
         """Return every message of the selected folder, in the order of UIDs; one without a date came *undated_at*.
@@ -140,6 +142,7 @@ class ImapSession:
         """
         answer: dict[int, Any] = {}
         with _failures("imap listing"):
+            self._was_told_of_mail()
             uids = self._client.search("ALL" if since is None else ["SINCE", since.date()])
             # imapclient takes no range such as 1:*; a command of so many UIDs stays below 8 KB.
             for start in range(0, len(uids), _LISTED_AT_ONCE):
@@ -268,13 +271,20 @@ class ImapSession:
     def idle(self, seconds: float) -> bool:
         """Wait in IDLE up to *seconds* and return whether the server said anything.
 
-        Exactly one check per IDLE: on a dead connection a second one would return at once, for ever.
+        Exactly one check per IDLE: on a dead connection a second one would return at once, for ever.  A server tells of
+        new mail once: where it did so in its answer to a command after the listing began, this returns at once.
         """
         with _failures("imap idle"):
+            if self._was_told_of_mail():
+                return True
             self._client.idle()
             said = self._has_answers() or bool(self._client.idle_check(timeout=seconds))
             _text, late = self._client.idle_done()
             return said or any(b"EXISTS" in answer for answer in late if isinstance(answer, tuple))
+
+    def _was_told_of_mail(self) -> bool:
+        """Return whether an answer to any command since the last look told of new mail besides."""
+        return bool(self._client._imap.untagged_responses.pop("EXISTS", None))
 
     def _has_answers(self) -> bool:
         """Return whether more has been received than was asked for so far.
