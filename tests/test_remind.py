@@ -6,10 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from core.school import at
-from rooms import ANN, DOMAIN, IT, LEAD, NIGHT, SAM, Queued, Rooms, config, technician
+from rooms import ANN, DOMAIN, EXAMPLE, IT, LEAD, NIGHT, SAM, Queued, Rooms, config, technician
 from supportd import failpoint, steering
+from supportd.cli.app import app
+from supportd.config import load
 from supportd.core.commands import Command, Verb
 from supportd.core.model import EventKind
 from supportd.db import ledger, letters, tickets
@@ -263,6 +266,23 @@ def test_a_closure_tells_each_affected_requester_once(rooms: Rooms) -> None:
     assert sorted(one.recipient for one in corrections) == [f"jane.smith@{DOMAIN}", f"kim@{DOMAIN}"]
     assert rooms.ticket(late).response_due == at("2026-11-25 08:30")
     assert "the service calendar has changed" in " ".join(corrections[0].text.split())
+
+
+def test_snow_closed_from_the_shell_is_told_at_the_reload(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(EXAMPLE, encoding="utf-8")
+    rooms = Rooms(tmp_path, MONDAY, load(file))
+    reference = rooms.receive(*BOARD, received_at=at("2026-11-23 15:30")).reference
+    rooms.reminder.recount_if_changed(at("2026-11-23 15:31"))
+    rooms.fresh()
+
+    closed = CliRunner().invoke(app, ["-c", str(file), "calendar", "close", "2026-11-24", "snow"])
+    rooms.configure(load(file))
+    rooms.reminder.recount_if_changed(at("2026-11-23 17:00"))
+
+    assert closed.exit_code == 0
+    assert [one.recipient for one in rooms.fresh() if one.kind == "correction"] == [f"jane.smith@{DOMAIN}"]
+    assert rooms.ticket(reference).response_due == at("2026-11-25 08:30")
 
 
 def test_a_calendar_that_opens_earlier_moves_the_deadline_and_tells_nobody(rooms: Rooms) -> None:
