@@ -219,10 +219,14 @@ class Decider:
             trust=arrived.trust,
             keys=self._keys,
             now=post.now,
-            only_thanks=threads.says_only_thanks(
-                arrived.mail.new_text, [arrived.author.name, *(one.name for one in self._desk.technicians)]
-            ),
+            only_thanks=self._needs_nothing(arrived),
         )
+
+    def _needs_nothing(self, arrived: Arrival) -> bool:
+        """Return whether the mail says thanks, or that it is solved, and nothing else: no ticket opens for that."""
+        text = arrived.mail.new_text
+        names = [arrived.author.name, *(one.name for one in self._desk.technicians)]
+        return threads.says_only_thanks(text, names) or threads.requester_word(text, names) is threads.Word.SOLVED
 
     def _candidates(self, connection: Connection, clues: Clues) -> list[Candidate]:
         """Return the tickets that the clues name, and those that they were merged into."""

@@ -188,11 +188,14 @@ def _hear(post: Post, arrival: Arrival, ticket: Ticket, author: Actor, *, reopen
     )
     tickets.attach(post.connection, ticket.id, number, mail.attachments)
     tickets.add_participants(post.connection, ticket.id, participants(post, arrival))
-    word = threads.requester_word(mail.new_text) if author.address == ticket.requester.address else None
-    if word is not None and ticket.status in steering.LIVE:
+    names = (author.name, *(one.name for one in post.desk.technicians))
+    is_hers = author.address == ticket.requester.address
+    word = threads.requester_word(mail.new_text, names) if is_hers else None
+    if word is threads.Word.STATUS:
         _do_as_told(post, ticket, author, word, number)
-        if word is threads.Word.STATUS:
-            return
+        return
+    if word is threads.Word.SOLVED and ticket.status in steering.LIVE:
+        _do_as_told(post, ticket, author, word, number)
     elif reopens:
         steering.reopen(post, ticket, author)
     elif ticket.status is Status.WAITING:

@@ -99,6 +99,8 @@ class Stage:
         self.house.settings = merged(self.house.settings, own)
         self.house.settings["mailboxes"] = [merged(self.house.settings["mailboxes"][0], mailbox)]
         self.file = self.house._written()
+        # Loaded once: that passes and commands read the file for themselves is tested elsewhere.
+        self._config = config.load(self.file)
         self.summary = Summary()
         self.said = ""
 
@@ -227,7 +229,7 @@ class Stage:
 
     def _pass(self) -> None:
         self._traffic.settle()
-        service = Service(config.load(self.file))
+        service = Service(self._config)
         # Workers that read mail take a second to start; one pool reads for all scenarios.
         service._reader = self._reader
         try:
@@ -443,7 +445,7 @@ class Stage:
                 assert not leaked, f"{address} got {leaked}: {letter}"
 
     def _keys(self) -> tokens.Keys:
-        service = Service(config.load(self.file))
+        service = Service(self._config)
         try:
             return service.keys
         finally:
@@ -453,7 +455,7 @@ class Stage:
         return Profile(self.house.settings["trust"]["profile"])
 
     def _database(self) -> _Open:
-        return _Open(config.load(self.file).database_url)
+        return _Open(self._config.database_url)
 
 
 class _Open:

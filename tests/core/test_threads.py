@@ -488,6 +488,11 @@ def test_more_than_thanks_is_a_message(text: str) -> None:
         ("Solved", Word.SOLVED),
         ("\n  solved!\n\nKind regards\nJane", Word.SOLVED),
         ("FIXED.", Word.SOLVED),
+        ("Sorted, \n\nThanks Sam", Word.SOLVED),
+        ("Fixed?", None),
+        ("Fixed.\n\nBut now the printer jams.", None),
+        ("Solved\n\nis it?", None),
+        ("Done", None),
         ("status", Word.STATUS),
         ("Status?", Word.STATUS),
         ("Solved the first one, the second is still broken", None),
@@ -498,4 +503,4 @@ def test_more_than_thanks_is_a_message(text: str) -> None:
     ],
 )
 def test_a_requester_asks_in_one_word(text: str, word: Word | None) -> None:
-    assert threads.requester_word(text) is word
+    assert threads.requester_word(text, ["Jane Smith", "Sam Okafor"]) is word

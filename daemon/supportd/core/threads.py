@@ -387,10 +387,16 @@ def says_only_thanks(new_text: str, names: Iterable[str] = ()) -> bool:
     *names* are those of the requester and the technicians ("Thanks Sam, Jane").
     """
     words = _words(new_text, _LONGEST_THANKS_WORDS + 1)
-    if "?" in new_text or not 0 < len(words) <= _LONGEST_THANKS_WORDS or words[0] in ("is", "was"):
+    if not words or words[0] in ("is", "was"):
         return False
+    return _is_polite(new_text, names) and not _GRATEFUL.isdisjoint(words)
+
+
+def _is_polite(text: str, names: Iterable[str]) -> bool:
+    """Return whether every word of *text* is a polite one or of *names*, and nothing is asked."""
+    words = _words(text, _LONGEST_THANKS_WORDS + 1)
     known = _POLITE.union(*(name.lower().split() for name in names))
-    return known.issuperset(words) and not _GRATEFUL.isdisjoint(words)
+    return "?" not in text and len(words) <= _LONGEST_THANKS_WORDS and known.issuperset(words)
 
 
 class Word(StrEnum):
@@ -400,16 +406,21 @@ class Word(StrEnum):
     STATUS = "status"
 
 
-_SOLVED = frozenset({"solved", "resolved", "sorted", "fixed", "close", "closed", "done"})
+# Not "done": that answers "please restart it".
+_SOLVED = frozenset({"solved", "resolved", "sorted", "fixed", "close", "closed"})
 
 
-def requester_word(new_text: str) -> Word | None:
-    """Return the request when the first line of *new_text* is that one word ("solved", "status"), or None."""
-    first_line = next((line for line in new_text.splitlines()[:20] if line.strip()), "")
+def requester_word(new_text: str, names: Iterable[str] = ()) -> Word | None:
+    """Return the request when the first line of *new_text* is that one word ("solved", "status"), or None.
+
+    "Solved" counts only where nothing follows but thanks and *names*: a "but" below it is a call for help.
+    """
+    first_line, _, rest = new_text.strip().partition("\n")
     words = _words(first_line, 2)
     if words == ["status"]:
         return Word.STATUS
-    return Word.SOLVED if len(words) == 1 and words[0] in _SOLVED else None
+    is_solved = len(words) == 1 and words[0] in _SOLVED and "?" not in first_line
+    return Word.SOLVED if is_solved and _is_polite(rest, names) else None
 
 
 def _words(text: str, limit: int) -> list[str]:
