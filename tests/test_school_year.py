@@ -280,6 +280,14 @@ def account(year: Year, told: dict[str, datetime]) -> Account:
             if hours.is_open(instant):
                 return instant
 
+    def told_by(look: datetime) -> datetime | None:
+        """Return by when a tick must have told what could be told from *look* on: closing may come before the tick."""
+        tick = look + PATIENCE
+        if hours.is_open(tick) and year.clockwork.awake(tick) == tick:
+            return tick
+        later = could_look(tick)
+        return None if later is None else later + PATIENCE
+
     lives = {
         reference: (events, stretches(rooms, (received_at, level), events, year.last))
         for reference, received_at, level, events in every_ticket(rooms)
@@ -306,19 +314,20 @@ def account(year: Year, told: dict[str, datetime]) -> Account:
             for step in steps:
                 key = f"remind:{reference}:{stretch.clock.key}:{step.name}"
                 look = could_look(max(step.at, stretch.start))
+                latest = None if look is None else told_by(look)
                 if became.get(key) == "sent":
                     continue
                 if step.at >= stretch.end:
                     became.setdefault(key, "pre-empted")
                 elif key in told and stretch.start <= told[key] <= stretch.end:
                     became[key] = "sent"
-                    if look is None or not look <= told[key] <= look + PATIENCE:
+                    if look is None or latest is None or not look <= told[key] <= latest:
                         found.wrong.append(f"{key}: due {step.at}, to be told from {look}, told {told[key]}")
-                elif look is None or look + PATIENCE >= stretch.end:
+                elif look is None or latest is None or latest >= stretch.end:
                     became.setdefault(key, "pre-empted")
                 elif is_reminded_by_another(reference, stretch.clock.kind, look):
                     became[key] = "with its incident"
-                elif any(step.at < other.at <= look + PATIENCE for other in steps):
+                elif any(step.at < other.at <= latest for other in steps):
                     # A later step was true as well by the time that somebody could look.
                     became[key] = "collapsed"
                 else:
