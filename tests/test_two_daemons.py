@@ -18,6 +18,7 @@ from servers.dovecot import Dovecot
 from servers.house import SUPPORT, House
 from servers.nursery import Nursery, is_running
 from servers.postfix import Postfix
+from servers.postgresql import PostgreSQL
 from supportd import config
 from supportd.db import ledger
 from supportd.db.engine import Database
@@ -116,3 +117,25 @@ def has_holder(database: Database) -> bool:
     """Return whether somebody serves the mailbox."""
     with database.read() as connection:
         return any(one.owner for one in ledger.lease_holders(connection))
+
+
+def test_a_database_that_dies_in_the_midst_of_anything_costs_time_alone(
+    house: House, nursery: Nursery, database: Database, dovecot: Dovecot, postfix: Postfix, postgresql: PostgreSQL
+) -> None:
+    chance, campaign = random.Random(4), Campaign()
+    daemon = nursery.run(house.file, house.log_file)
+    wait_until(lambda: '"event": "started"' in house.log_tail(), "the daemon has started")
+    try:
+        for number in range(40):
+            deliver(postfix, campaign, number)
+            time.sleep(chance.uniform(0, 0.1))
+            if number % 10 == 9:
+                postgresql.kill()
+                postgresql.start()
+        house.wait_until_done(40, timeout_seconds=100)
+        assert is_running(daemon)
+    finally:
+        nursery.stop(daemon)
+
+    # The daemon lived through it all, so that not one letter may have gone out twice.
+    assert check(house, dovecot, database, campaign)["letters twice"] == 0
