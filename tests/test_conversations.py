@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -35,15 +36,36 @@ def test_a_conversation_goes_as_it_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SUPPORTD_TEST_PASSWORD", PASSWORD)
-    scenario = YAML(typ="safe").load(file)
-    stage = Stage(tmp_path, dovecot, postfix, reader, scenario.get("settings") or {})
 
+    play(file, lambda settings: Stage(tmp_path, dovecot, postfix, reader, settings))
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("file", SCENARIOS, ids=lambda file: file.stem)
+def test_a_conversation_goes_the_same_way_on_postgresql(
+    file: Path,
+    tmp_path: Path,
+    dovecot: Dovecot,
+    postfix: Postfix,
+    reader: Reader,
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SUPPORTD_TEST_PASSWORD", PASSWORD)
+    database = {"database": {"url": postgresql_url}}
+
+    play(file, lambda settings: Stage(tmp_path, dovecot, postfix, reader, {**settings, **database}))
+
+
+def play(file: Path, staged: Callable[[dict[str, Any]], Stage]) -> None:
+    """Play the scenario of *file* on the stage that *staged* sets up, and see that it kept its secrets."""
+    scenario = YAML(typ="safe").load(file)
+    stage = staged(scenario.get("settings") or {})
     for number, step in enumerate(scenario["steps"], 1):
         try:
             stage.play(step)
         except AssertionError as error:
             raise AssertionError(f"{file.name}, step {number} ({next(iter(step))}): {error}") from None
-
     stage.check_secrets()
 
 

@@ -434,7 +434,8 @@ class Stage:
                 letter = read(raw)
                 if kind_of(letter) == "mail":
                     continue
-                whole = " ".join((str(letter), programs.text_of(letter)))
+                html = letter.get_body(("html",))
+                whole = " ".join((str(letter), programs.text_of(letter), html.get_content() if html else ""))
                 for word in re.findall(r"<?sd\.[a-z-]+\.[a-z0-9]+\.[a-z0-9]+@", whole):
                     own = tokens.verify(word + "x", service_keys)
                     assert own is None or own.role is Role.REQUESTER, f"{address} got a technician's Message-ID"
