@@ -41,6 +41,8 @@ FAULTY = {"outbox.postponing", "outbox.giving-up", "outbox.doubting"}
 HELD = {"remind.telling"}
 # Only a server that cannot expunge leads here.  tests/test_faulty_imap.py goes there.
 LISTED_AGAIN = {"capture.seeing-again"}
+# Only a database that was restored leads here.  tests/test_reconcile.py goes there.
+TAKEN_BACK = {"reconcile.committing", "reconcile.committed"}
 # The one window of reliability.md R6: the server has accepted, and we have not recorded it.
 WINDOW = {"outbox.accepted", "outbox.recording"}
 TEACHERS = ("l.winn@allsaints.example", "k.oldfield@allsaints.example", "p.nair@allsaints.example")
@@ -133,7 +135,7 @@ def test_there_are_at_least_thirty_failpoints() -> None:
     assert len(FAILPOINTS) >= 30
 
 
-@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN])
+@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN | TAKEN_BACK])
 def test_a_kill_at_any_place_loses_and_doubles_nothing(any_house: House, dovecot: Dovecot, name: str) -> None:
     died = once(any_house, f"{name}=kill")
 
@@ -146,7 +148,7 @@ def test_a_kill_at_any_place_loses_and_doubles_nothing(any_house: House, dovecot
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN])
+@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN | TAKEN_BACK])
 def test_a_hang_that_is_ended_from_outside_loses_and_doubles_nothing(
     any_house: House, dovecot: Dovecot, name: str
 ) -> None:
@@ -165,7 +167,7 @@ def test_a_hang_that_is_ended_from_outside_loses_and_doubles_nothing(
     check_the_morning(any_house, dovecot, copies_allowed=name in WINDOW)
 
 
-@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN])
+@pytest.mark.parametrize("name", [name for name in FAILPOINTS if name not in FAULTY | HELD | LISTED_AGAIN | TAKEN_BACK])
 def test_an_exception_that_nobody_expects_loses_and_doubles_nothing(
     any_house: House, dovecot: Dovecot, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from servers.dovecot import Dovecot
 from servers.faulty_smtp import FaultySmtp
 from servers.house import SUPPORT, House
 from servers.postfix import Postfix
-from supportd import audit, config
+from supportd import audit, config, failpoint
 from supportd.db.engine import Database
 from supportd.db.migrate import backup
 from supportd.db.schema import letter, ticket
@@ -131,6 +131,24 @@ def test_a_restored_database_takes_back_what_came_since_and_answers_nobody(
     if size > 100:
         counts = {"mails": 2 * size, "lost": 0, "doubled": 0, "answered": len(acknowledged)}
         figures.add("Restore", "yesterday's database, then the sweep", counts, "make release-test PART=reconcile")
+
+
+@pytest.mark.parametrize("place", ["reconcile.committing", "reconcile.committed"])
+def test_a_sweep_that_breaks_off_is_done_by_the_next(
+    house: House, dovecot: Dovecot, faulty_smtp: FaultySmtp, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = lose_since_backup(house, dovecot, 1, 3)
+    letters_before = len(faulty_smtp.accepted)
+    monkeypatch.setattr(failpoint, "_ARMED", failpoint._read(f"{place}=raise"))
+
+    with pytest.raises(failpoint.Stumble):
+        one_pass(house)
+    one_pass(house)
+
+    database = Database(config.load(house.file).database_url)
+    assert opened(database).keys() == lost.keys()
+    assert len(faulty_smtp.accepted) == letters_before
+    database.close()
 
 
 def test_a_reply_to_a_lost_acknowledgement_joins_its_own_ticket_and_no_other(
