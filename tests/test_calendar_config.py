@@ -92,7 +92,7 @@ def test_bank_holidays_are_those_of_england_with_substitutes(holiday: str) -> No
     hours = read(text).calendar.hours()
     without = read(text.replace("bank_holidays: England", "bank_holidays: null")).calendar.hours()
 
-    assert not hours.is_business_day(date.fromisoformat(holiday))
+    assert hours.opening_of(date.fromisoformat(holiday)) is None
     assert without.bank_holidays == ()
 
 

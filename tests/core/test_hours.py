@@ -290,7 +290,7 @@ def test_a_reading_on_the_day_of_a_clock_change_is_the_first_or_the_jump() -> No
 def test_a_date_on_which_no_window_exists_is_no_business_day() -> None:
     hours = school(cover=[Cover(span=span("2027-03-28"), hours=windows("01:00-02:00"))])
 
-    assert not hours.is_business_day(date(2027, 3, 28))
+    assert hours.opening_of(date(2027, 3, 28)) is None
 
 
 def test_cover_opens_weekends_bank_holidays_and_closures_unless_cover_is_closed_too() -> None:

@@ -258,10 +258,6 @@ class Hours:
 
     # Business days.
 
-    def is_business_day(self, on: date) -> bool:
-        """Return whether the local date *on* has any open time."""
-        return self._place_of(on) is not None
-
     def opening_of(self, on: date) -> datetime | None:
         """Return the first open instant of the local date *on*, or None when it has no open time."""
         place = self._place_of(on)
