@@ -51,11 +51,13 @@ class Supportd:
     acknowledges = True
 
     def prepare(self, folder: Path, site: Site) -> Command:
-        """Write its configuration into *folder*."""
+        """Write its configuration into *folder*, and make an empty database, as the peers have one."""
         (folder / "config.yaml").write_text(json.dumps(settings(site)))
         # The command that pip installs; python -m would import the package twice.
-        arguments = (str(Path(sys.executable).with_name("supportd")), "-c", str(folder / "config.yaml"), "once")
-        return Command(arguments=arguments, environment={"SUPPORTD_BENCH_PASSWORD": PASSWORD})
+        start = (str(Path(sys.executable).with_name("supportd")), "-c", str(folder / "config.yaml"))
+        environment = {"SUPPORTD_BENCH_PASSWORD": PASSWORD}
+        _run([*start, "db", "upgrade"], environment)
+        return Command(arguments=(*start, "once"), environment=environment)
 
     def tickets(self, folder: Path) -> int:
         """Return how many tickets there are."""
