@@ -511,6 +511,8 @@ def _is_slept_through(year: Year, day: date) -> bool:
     return sleep is not None and sleep[0] <= opening and sleep[1] >= midnight + DAY
 
 
+# Nine seconds of one core; a machine with other work takes longer.
+@pytest.mark.timeout(600)
 def test_a_month_with_a_holiday_the_end_of_summer_time_and_a_long_sleep(tmp_path: Path) -> None:
     nap = (at("2026-11-10 11:20"), at("2026-11-12 22:10"))
 
