@@ -76,8 +76,8 @@ def test_from_a_fresh_environment_to_the_first_acknowledged_mail(
     secret.write_text(PASSWORD)
     secret.chmod(0o600)
     checked = run(fresh, "-c", desk / "config.yaml", "check", "--send-test", SUPPORT)
-    log = (tmp_path / "daemon.log").open("wb")
-    daemon = subprocess.Popen([fresh, "-c", desk / "config.yaml", "run"], stdout=log, stderr=log)
+    with (tmp_path / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen([fresh, "-c", desk / "config.yaml", "run"], stdout=log, stderr=log)
     try:
         message = EmailMessage(policy=SMTP)
         message["From"], message["To"], message["Subject"] = TEACHER, SUPPORT, "Board's died in 4W"
@@ -93,4 +93,5 @@ def test_from_a_fresh_environment_to_the_first_acknowledged_mail(
     assert "PROBLEM" not in checked.stdout
     assert b"[AS-1]" in dovecot.messages(TEACHER)[0]
     assert seconds < SECONDS, seconds
+    # For docs/figures.md: pytest -s shows it.
     print(f"from init to the first acknowledgement: {seconds:.1f} s")

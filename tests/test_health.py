@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -224,6 +225,11 @@ def test_the_dead_mans_switch_is_pinged_while_all_is_well_and_not_otherwise(tmp_
 # The daemon under systemd
 
 
+# Three quarters of it are longer than the longest pause between two signs of life, the clock's 15 seconds.
+WATCHDOG_SECONDS = 24
+PLACES = {"capture": "capture.listed", "decide": "decide.read", "clock": "remind.tick", "nobody": "no.such.place"}
+
+
 class Systemd:
     """Listens as systemd does behind $NOTIFY_SOCKET, and knows when it heard what."""
 
@@ -247,7 +253,12 @@ class Systemd:
 
     def silence_seconds(self) -> float:
         """Return how long ago the last sign of life was heard."""
-        return time.monotonic() - max(at for at, text in self.heard if text in ("READY=1", "WATCHDOG=1"))
+        now = time.monotonic()
+        return now - max((at for at, text in self.heard if text in ("READY=1", "WATCHDOG=1")), default=now)
+
+    def is_silent(self) -> bool:
+        """Return whether two signs of life in a row are missing: one is due every quarter of the watchdog's time."""
+        return self.silence_seconds() > 2 * WATCHDOG_SECONDS / 4
 
     def close(self) -> None:
         self._channel.close()
@@ -269,11 +280,6 @@ def houses(tmp_path: Path, dovecot: Dovecot, postfix: Postfix) -> Iterator[list[
     yield found
     for house in found:
         house.kill()
-
-
-# Three quarters of it are longer than the longest pause between two signs of life, the clock's 15 seconds.
-WATCHDOG_SECONDS = 24
-PLACES = {"capture": "capture.listed", "decide": "decide.read", "clock": "remind.tick", "nobody": "no.such.place"}
 
 
 def call_for_help(recipient: str) -> bytes:
@@ -299,12 +305,8 @@ def test_a_wedged_thread_silences_the_watchdog_and_the_next_start_finishes_its_w
         house.start()
     *wedged, well = supervisors
 
-    # A sign of life is due every quarter of that time: two in a row are missing.
     for supervisor in wedged:
-        wait_until(
-            lambda supervisor=supervisor: supervisor.silence_seconds() > 2 * WATCHDOG_SECONDS / 4,
-            "the watchdog is silent", timeout_seconds=100,
-        )  # fmt: skip
+        wait_until(supervisor.is_silent, "the watchdog is silent", timeout_seconds=100)
     well_silence = well.silence_seconds()
     # What systemd does then: it kills, and starts anew.
     monkeypatch.delenv("SUPPORTD_FAILPOINT")
@@ -315,10 +317,8 @@ def test_a_wedged_thread_silences_the_watchdog_and_the_next_start_finishes_its_w
         house.kill()
         house.start()
     for number in range(4):
-        wait_until(
-            lambda number=number: dovecot.count(f"desk{number}@allsaints.example", "Processed") == 1,
-            "the mail is decided and filed", timeout_seconds=60,
-        )  # fmt: skip
+        filed = partial(dovecot.count, f"desk{number}@allsaints.example", "Processed")
+        wait_until(filed, "the mail is decided and filed", timeout_seconds=60)
 
     assert [one.count("READY=1") for one in supervisors] == [1, 1, 1, 1]
     assert well_silence < WATCHDOG_SECONDS / 2

@@ -8,14 +8,18 @@ import select
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from supportd import config
+from supportd.cli.app import app
 from supportd.cli.init import PROVIDERS
 from supportd.core.model import Address
+from supportd.errors import UserError
 
 COMMAND = [sys.executable, "-c", "from supportd.cli.app import main; main()", "init"]
 ICS = Path(__file__).parent / "calendars"
@@ -34,9 +38,23 @@ SIGN_IN = {
 }
 
 
-def init(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run ``supportd init`` where nobody can be asked."""
-    return subprocess.run([*COMMAND, *map(str, arguments)], input="", capture_output=True, text=True, timeout=60)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command ended with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def init(*arguments: str | Path) -> Answer:
+    """Run ``supportd init`` where nobody can be asked, in this process."""
+    result = CliRunner().invoke(app, ["init", *map(str, arguments)])
+    if isinstance(result.exception, UserError):
+        # What main() does with it.
+        return Answer(returncode=1, stdout=result.stdout, stderr=str(result.exception))
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    return Answer(returncode=result.exit_code, stdout=result.stdout, stderr=result.stderr)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

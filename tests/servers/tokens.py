@@ -99,7 +99,8 @@ class TokenEndpoint:
     """``POST /token`` of RFC 6749 for one client; ``answers`` are used up in order, then every answer is ``always``.
 
     good; expired, wrong-audience, wrong-issuer (issued, but no server believes them); revoked, expired-secret (refused
-    with 4xx); slow (good after two seconds); 503; garbage.  Whoever asks with a wrong secret is refused in any case.
+    with 4xx); slow (good after two seconds); 503; busy (the same with 400); garbage.  Whoever asks with a wrong secret
+    is refused in any case.
     """
 
     def __init__(self, user: str) -> None:
@@ -129,8 +130,8 @@ class TokenEndpoint:
             return 401, {"error": "invalid_client", "error_description": "AADSTS7000222: the client secret is expired."}
         if what == "revoked":
             return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
-        if what == "503":
-            return 503, {"error": "temporarily_unavailable"}
+        if what in ("503", "busy"):
+            return 503 if what == "503" else 400, {"error": "temporarily_unavailable"}
         if what == "garbage":
             return 200, "<html>Sign in to the school's web filter</html>"
         if what == "slow":
