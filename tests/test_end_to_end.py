@@ -176,7 +176,7 @@ def names_the_instant(line: str, instant: datetime) -> bool:
     """Return whether the line ends with the local day and time of *instant*, as people write them."""
     local = instant.astimezone(ZoneInfo("Europe/London"))
     day = f"{local:%a} {local.day} {local:%b}"
-    return line.endswith((f"{day}, {local:%H:%M}", f"today, {local:%H:%M}"))
+    return line.endswith((f"{day}, {local:%H:%M}", f"today {local:%H:%M}"))
 
 
 def without_copies(letters: list[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:

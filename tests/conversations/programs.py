@@ -160,7 +160,7 @@ push "{number}<enter><{"group-reply" if everybody else "reply"}><send-message><q
     reader = threading.Thread(target=_drain, args=(terminal, seen), daemon=True)
     reader.start()
     try:
-        status = process.wait(timeout=20)
+        status = process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
