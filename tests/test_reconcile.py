@@ -124,7 +124,10 @@ def test_a_restored_database_takes_back_what_came_since_and_answers_nobody(
     new = {found[f"<room-{number}@allsaints.example>"] for number in range(size, 2 * size)}
     assert new.isdisjoint(lost.values())
     with database.read() as connection:
+        ids = set(connection.execute(select(ticket.c.id)).scalars())
         states = Counter(connection.execute(select(letter.c.state)).scalars())
+    # Nor does the proof in a lost letter name a ticket of somebody else.
+    assert ids.isdisjoint(range(size + 1, 2 * size + 1))
     assert set(states) <= {"sent", "suppressed"}
     assert audit.findings(database, loaded, clock) == ()
     database.close()
