@@ -11,12 +11,13 @@ from supportd.arrival import Arrival
 from supportd.core import commands, screen, threads, tokens
 from supportd.core.commands import Verb
 from supportd.core.model import Address, Event, EventKind, Status, Ticket, Verdict
+from supportd.core.safeguarding import tells_of_harm
 from supportd.core.sender import Level
 from supportd.core.threads import Append
 from supportd.core.tokens import Role
 from supportd.db import tickets
 from supportd.errors import UserError
-from supportd.opening import participants
+from supportd.opening import participants, tell_designated
 from supportd.post import Post
 from supportd.steering import DAEMON, Actor
 
@@ -188,6 +189,11 @@ def _hear(post: Post, arrival: Arrival, ticket: Ticket, author: Actor, *, reopen
     )
     tickets.attach(post.connection, ticket.id, number, mail.attachments)
     tickets.add_participants(post.connection, ticket.id, participants(post, arrival))
+    if not ticket.restricted and tells_of_harm(arrival.text, post.desk.harm):
+        # From here on nobody is shown what this ticket says; the words below travel no further either.
+        tickets.change(post.connection, ticket.id, restricted=True)
+        ticket = steering.load(post, ticket.id)
+        tell_designated(post, ticket)
     names = (author.name, *(one.name for one in post.desk.technicians))
     is_hers = author.address == ticket.requester.address
     word = threads.requester_word(mail.new_text, names) if is_hers else None

@@ -125,7 +125,7 @@ def _enter(
     ticket = steering.load(post, ticket_id)
     steering.record(post, ticket, EventKind.RATED, DAEMON, details={"level": str(rating.level), "row": rating.row})
     if ticket.restricted:
-        _tell_designated(post, ticket)
+        tell_designated(post, ticket)
     return ticket, clocks
 
 
@@ -166,7 +166,7 @@ def _pass_on(post: Post, arrival: Arrival, ticket: Ticket) -> bool:
     return False
 
 
-def _tell_designated(post: Post, ticket: Ticket) -> None:
+def tell_designated(post: Post, ticket: Ticket) -> None:
     """Give the designated people the reference alone: what it says is read where it is kept."""
     for recipient in post.desk.designated:
         post.to_technician(

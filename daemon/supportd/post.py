@@ -191,7 +191,7 @@ class Post:
             # In shadow the frozen letter goes, whole, to the IT inbox alone: what would have been sent.
             deliver_to=self.desk.it_inbox if shadowed else None,
         )
-        return True
+        return suppressed is None
 
     def _beyond_cap(self, recipient: str) -> str | None:
         """Return which cap stops one more automatic letter to *recipient*, or None."""

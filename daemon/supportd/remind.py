@@ -26,6 +26,7 @@ from supportd.core.sla import Clock, Kind, Step
 from supportd.core.tokens import Keys, Role
 from supportd.db import ledger, letters, tickets
 from supportd.db.engine import Connection, Database
+from supportd.errors import Unavailable
 from supportd.post import Post
 from supportd.steering import DAEMON
 
@@ -33,6 +34,8 @@ _log = log.get("remind")
 
 # A digest or a heartbeat at least this often: silence is the alarm.
 _SILENCE = timedelta(days=7)
+# A ticket whose check failed is looked at again after this long.
+_AFTER_A_FAILURE = timedelta(hours=1)
 # The heartbeat comes at an hour when somebody may read it, also in holidays.
 _HEARTBEAT_HOUR = 8
 # A digest is read on a phone.
@@ -62,9 +65,17 @@ class Reminder:
         with self._database.read() as connection:
             due = tickets.due_for_check(connection, self._mailbox_id, now)
         for ticket_id in due:
-            with self._database.write() as connection:
-                self._check(self._post(connection, now), ticket_id)
-                failpoint.hit("remind.committing")
+            try:
+                with self._database.write() as connection:
+                    self._check(self._post(connection, now), ticket_id)
+                    failpoint.hit("remind.committing")
+            except (Unavailable, failpoint.Stumble):
+                raise
+            except Exception:  # noqa: BLE001 - whatever one ticket breaks, the others are looked at
+                # One ticket that cannot be counted holds up no other (I9); it is looked at again later.
+                _log.exception("reminder failed", ticket_id=ticket_id)
+                with self._database.write() as connection:
+                    tickets.change(connection, ticket_id, next_check_at=now + _AFTER_A_FAILURE)
             failpoint.hit("remind.committed")
             did = True
         did = self._remind_of_news(now) or did

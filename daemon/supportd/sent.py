@@ -94,7 +94,11 @@ class Sent:
         if ticket_id is None:
             return False
         post = Post(connection, self._desk, self._composer, self._keys, self._mailbox_id, now)
-        ticket = steering.load(post, ticket_id)
+        try:
+            ticket = steering.load(post, ticket_id)
+        except KeyError:
+            # A database that was restored from before this ticket: what answered it stays with the person.
+            return False
         readers = {address.address for address in (*mail.to, *mail.cc)}
         if ticket.requester.address not in readers or ticket.status is Status.CLOSED:
             return False

@@ -94,7 +94,7 @@ class Station:
             ),
         )
         self._first_start = FirstStart(
-            answers_within=timedelta(minutes=config.first_start_answers_minutes), import_since=import_since
+            answers_within=timedelta(minutes=config.first_start_answers), import_since=import_since
         )
         self._tokens = access_tokens(config, desk)
         self._token = current_token(self._tokens, clock)

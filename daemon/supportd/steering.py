@@ -319,13 +319,14 @@ def acknowledge(post: Post, ticket: Ticket, *, outsider: bool = False) -> None:
     if tickets.has_bounced(post.connection, post.mailbox_id, ticket.requester.address):
         return
     incident = incident_view(post, ticket)
-    post.to_requester(
+    is_told = post.to_requester(
         "acknowledgement",
         f"acknowledgement:{ticket.reference}",
         ticket,
         lambda envelope: post.composer.acknowledgement(envelope, ticket, incident=incident, outsider=outsider),
     )
-    promise(post, ticket)
+    if is_told:
+        promise(post, ticket)
 
 
 def announce(post: Post, ticket: Ticket, actor: Actor, text: str) -> None:

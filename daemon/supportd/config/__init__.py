@@ -277,7 +277,7 @@ class Config(Section):
     retention: RetentionSection = RetentionSection()
     poll_seconds: int = Field(default=60, ge=1, le=3600)
     idle: bool = True
-    first_start_answers_minutes: int = Field(default=60, ge=0)
+    first_start_answers: MinutesText = 60
     close_after_business_days: int = Field(default=5, ge=1, le=60)
     shadow: bool = False
     away: tuple[AwaySection, ...] = ()
