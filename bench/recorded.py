@@ -8,12 +8,20 @@ from datetime import UTC, datetime
 from figures import FIGURES, head
 
 _HEADING = "## Speed"
+# A long run on a tree that others work in: the commit that it began on is told as well.
+_BEGAN_ON = head()
 _COLUMNS = "| what | figure | date | commit | command |"
 
 
+def commit() -> str:
+    """Return the commit that was measured, or the first and the last where it changed meanwhile."""
+    now = head()
+    return now if now == _BEGAN_ON else f"{_BEGAN_ON}..{now}"
+
+
 def note(what: str, figure: str, command: str) -> None:
-    """Write the row *what* with today's date and the commit that is checked out."""
-    row = f"| {what} | {figure} | {datetime.now(UTC):%Y-%m-%d} | {head()} | `{command}` |"
+    """Write the row *what* with today's date and the commit that is checked out; both where it changed."""
+    row = f"| {what} | {figure} | {datetime.now(UTC):%Y-%m-%d} | {commit()} | `{command}` |"
     with FIGURES.open("a+", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         held.seek(0)

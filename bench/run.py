@@ -30,9 +30,8 @@ from rich.table import Table
 
 from contenders import BENCH, Contender, NotInstalled, Site, contenders
 from corpus import SEED, mails, staff
-from figures import head
 from post_office import PostOffice
-from recorded import note
+from recorded import commit, note
 from sink import Sink
 
 
@@ -200,17 +199,17 @@ def show(medians: list[Median], absent: dict[str, str], count: int, rounds: int)
 
 
 def record(medians: list[Median], rounds: list[dict[str, Run]], absent: dict[str, str], count: int, many: int) -> None:
-    """Write bench/results/DATE-COMMIT.json and a row for each ratio into docs/figures.md."""
-    now, commit = datetime.now(UTC), head()
+    """Write bench/results/drain-DATE.json and a row for each ratio into docs/figures.md."""
+    now = datetime.now(UTC)
     page = {
-        "date": f"{now:%Y-%m-%dT%H:%M:%SZ}", "commit": commit, "seed": SEED, "mails": count, "rounds": many,
+        "date": f"{now:%Y-%m-%dT%H:%M:%SZ}", "commit": commit(), "seed": SEED, "mails": count, "rounds": many,
         "python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg(), "absent": absent,
         "medians": [asdict(one) for one in medians],
         "runs": [{name: asdict(run) for name, run in one.items()} for one in rounds],
     }  # fmt: skip
     results = BENCH / "results"
     results.mkdir(exist_ok=True)
-    (results / f"drain-{now:%Y%m%d-%H%M%S}-{commit}.json").write_text(json.dumps(page, indent=1) + "\n")
+    (results / f"drain-{now:%Y%m%d-%H%M%S}.json").write_text(json.dumps(page, indent=1) + "\n")
     command = f"make bench MAILS={count} ROUNDS={many}"
     for one in medians:
         figure = f"{one.wall_seconds:.2f} s wall, {one.cpu_seconds:.2f} s CPU, {one.largest_megabytes:.0f} MB"
