@@ -113,15 +113,17 @@ def test_the_shipped_list_has_no_row_that_never_decides() -> None:
 
 
 def test_fitted_weights_are_written_for_a_person_and_can_be_put_in_force(tmp_path: Path) -> None:
-    mails = tmp_path / "mails.jsonl"
     examples = [("the internet is down in the whole school", 1), ("how long is it?", 6), ("my mouse is broken", 4)] * 4
     lines = [json.dumps({"id": n, "body": body, "severity": truth}) for n, (body, truth) in enumerate(examples)]
-    mails.write_text("\n".join(lines), encoding="utf-8")
+    mails = (tmp_path / "one.jsonl", tmp_path / "other.jsonl")
+    for path in mails:
+        path.write_text("\n".join(lines), encoding="utf-8")
 
-    result = supportd("severity", "fit", mails, "--out", tmp_path / "weights.yaml")
+    result = supportd("severity", "fit", *mails, "--out", tmp_path / "weights.yaml")
 
     assert result.exit_code == 0, result.output
-    assert "12 mails, accuracy 1.000" in result.stdout
+    assert result.stdout.count("12 mails, accuracy 1.000") == 2
+    assert "  mous" in (tmp_path / "weights.yaml").read_text(encoding="utf-8")
     path = configured(tmp_path, "{weights: weights.yaml}")
     assert level(path, "the internet is down in the whole school") == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from supportd.errors import UserError
 
 if TYPE_CHECKING:
     from supportd.core.model import Rating
-    from supportd.core.rehearsal import Past
+    from supportd.core.rehearsal import Past, Weights
     from supportd.core.severity import Keywords
 
 
@@ -75,37 +75,49 @@ def lint_keywords(ctx: click.Context, mails: tuple[Path, ...]) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where the weights go.")
 @click.pass_context
 def fit_weights(ctx: click.Context, mails: tuple[Path, ...], out: Path | None) -> None:
-    """Fit the weights of the facets on MAILS (JSON lines as for classify, each with its "severity"), and say how such
-    weights fare on mail that they were not fitted on."""
+    """Fit the weights of facets and words on the files MAILS (JSON lines as for classify, each with its "severity"),
+    and say how each file fares with weights that were fitted on the others."""
     from dataclasses import replace
 
-    from supportd.core.rehearsal import confusion_lines, cross_validated, fitted, rehearsal_of
+    from supportd.core.rehearsal import across, confusion_lines, fitted, rehearsal_of
 
-    keywords = replace(_keywords(ctx), weights={})
-    past = list(_labelled(mails))
-    with click.progressbar(length=len(past), label="cross-validating", file=sys.stderr) as bar:
-        judged = []
-        for pair in cross_validated(past, keywords):
-            judged.append((pair[0].truth, pair[1]))
-            bar.update(1)
-    for line in confusion_lines(rehearsal_of(judged)):
-        click.echo(line)
+    keywords = replace(_keywords(ctx), weights={}, words={})
+    corpora = {str(path): list(_labelled([path])) for path in mails}
+    past = [mail for corpus in corpora.values() for mail in corpus]
+    if len(corpora) > 1:
+        judged: dict[str, list[tuple[int, int]]] = {name: [] for name in corpora}
+        with click.progressbar(length=len(past), label="judging each file by the others", file=sys.stderr) as bar:
+            for name, mail, level in across(corpora, keywords):
+                judged[name].append((mail.truth, level))
+                bar.update(1)
+        for name, pairs in judged.items():
+            click.echo(f"{name}, fitted on the others:")
+            for line in confusion_lines(rehearsal_of(pairs)):
+                click.echo(line)
     if out is not None:
         _write_weights(out, fitted(past, keywords), len(past))
         click.echo(f"{out}: written; read it, and name it in the configuration as keywords: {{weights: {out.name}}}")
 
 
-def _write_weights(path: Path, weights: Mapping[str, Sequence[float]], mails: int) -> None:
-    """Write a weights file: a line each facet, the points it gives to levels 1 to 6."""
+def _write_weights(path: Path, weights: Weights, mails: int) -> None:
+    """Write a weights file: a line each facet and word, the points it gives to levels 1 to 6."""
     lines = [
-        f"# Fitted by `supportd severity fit` on {mails} labelled mails: what each facet, and each row of the table,",
-        "# speaks for (+) and against (-), in points for levels 1 to 6.  The level with the most points is the mail's.",
+        f"# Fitted by `supportd severity fit` on {mails} labelled mails: what each facet, each row of the table and",
+        "# each word speaks for (+) and against (-), in points for levels 1 to 6.  The most points decide.",
         "weights:",
     ]
-    width = max(len(facet) for facet in weights) + 3
-    for facet, points in weights.items():
+    width = max(len(facet) for facet in weights.facets) + 3
+    for facet, given in weights.facets.items():
         quoted = '"' + facet + '":'
-        lines.append(f"  {quoted:<{width}} [{', '.join(f'{value:5.2f}' for value in points)}]")
+        lines.append(f"  {quoted:<{width}} [{', '.join(f'{value:5.2f}' for value in given)}]")
+    lines += [
+        "",
+        "# Stems, and two that follow each other: how rare, points for levels 1 to 6, the word.  The words of a mail",
+        "# share: their points are divided by the root of the sum of the squared rarities of those that it has.",
+        "words: |2",
+    ]
+    for term, (rarity, *points) in weights.words.items():
+        lines.append(f"  {rarity:5.2f} {' '.join(f'{value:6.2f}' for value in points)}  {term}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

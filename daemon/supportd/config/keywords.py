@@ -45,10 +45,27 @@ class RowSection(Section):
         return Row(name=self.name, level=self.level, needs=needs, unless=unless, sure=self.sure)
 
 
+def _terms(value: object) -> object:
+    """Return the words of a text of lines "rarity points-of-1 ... points-of-6 word"; YAML lists would load slowly."""
+    if not isinstance(value, str):
+        return value
+    terms: dict[str, tuple[float, ...]] = {}
+    for number, line in enumerate(value.splitlines(), start=1):
+        *points, term = line.split(maxsplit=7) or [""]
+        try:
+            terms[term] = tuple(map(float, points))
+        except ValueError:
+            points = []
+        if len(points) != 7:
+            raise ValueError(f"line {number} is not a rarity, six points and a word")
+    return terms
+
+
 class WeightList(Section):
-    """A file that ``severity fit`` wrote: what each facet, and each row of the table, speaks for and against."""
+    """A file that ``severity fit`` wrote: what each facet, row and word speaks for and against."""
 
     weights: Weights
+    words: Annotated[Mapping[str, tuple[float, ...]], BeforeValidator(_terms)] = Field(default_factory=dict)
 
 
 class KeywordList(Section):
@@ -63,6 +80,7 @@ class KeywordList(Section):
     facets: Facets
     table: tuple[RowSection, ...] = Field(min_length=1)
     weights: Weights = Field(default_factory=dict)
+    words: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _compiles(self) -> KeywordList:
@@ -86,6 +104,7 @@ class KeywordList(Section):
             vital=self.vital,
             personal=self.personal,
             weights=self.weights,
+            words=self.words,
         )
 
 
@@ -126,7 +145,7 @@ class KeywordsSection(Section):
             UserError: *file* has problems, each with its line.
         """
         listed = shipped() if self.file is None else document.load(KeywordList, self.file)
-        weights = listed.weights if self.weights is None else document.load(WeightList, self.weights).weights
+        fitted = listed if self.weights is None else document.load(WeightList, self.weights)
         facets = {facet: list(keywords) for facet, keywords in listed.facets.items()}
         for facet, keywords in self.remove.items():
             for keyword in keywords:
@@ -149,7 +168,8 @@ class KeywordsSection(Section):
             personal=listed.personal,
             facets={facet: tuple(keywords) for facet, keywords in facets.items()},
             table=(*self.rows, *kept),
-            weights=weights,
+            weights=fitted.weights,
+            words=fitted.words,
         )
 
     def compiled(self, names: Mapping[int, str] = NAMES) -> Keywords:
@@ -163,8 +183,9 @@ def shipped() -> KeywordList:
     folder = resources.files("supportd")
     words = folder.joinpath("keywords.yaml").read_text(encoding="utf-8")
     listed = document.parse(KeywordList, words, name="keywords.yaml")
-    fitted = folder.joinpath("weights.yaml").read_text(encoding="utf-8")
-    return listed.model_copy(update={"weights": document.parse(WeightList, fitted, name="weights.yaml").weights})
+    weights = folder.joinpath("weights.yaml").read_text(encoding="utf-8")
+    fitted = document.parse(WeightList, weights, name="weights.yaml")
+    return listed.model_copy(update={"weights": fitted.weights, "words": fitted.words})
 
 
 def _choices(cell: str) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ The steps, in code order:
 3. One walk over the words finds every keyword.
 4. Negation, questions of the kind "what if", planned work and "sorted now" take hits back or turn them round.
 5. What is said of a service is tied to it: ``lost:internet``, ``works:internet``, ``slow:network``.
-6. The first row of the table whose facets are all there decides; where none is, the level is the default.
+6. The first row of the table whose facets are all there fits; where none does, the level is the default.
+7. Unless that row is sure, the points of its facets and of the single words and word pairs have the last word.
 
 Every loop is bounded by the length of the text; nothing that a technician writes becomes a regular expression.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +26,12 @@ from supportd.core.words import Hit, Index, Phrase, Words, number_of, slots_of
 DEFAULT_ROW = "default"
 # What the rating names as its row where the weights outweigh the table.
 WEIGHED_ROW = "weighed"
-# Fitted on one writer and judged on the other, it spares half of the false alarms and loses no emergency; values from
-# 0.4 to 1.2 do the same.
-DISTANCE_POINTS = 0.8
+# Missing an emergency costs more than a false alarm: this likelihood of levels 1 and 2 together is enough for them.
+EMERGENCY_SHARE = 0.4
+# That of a mail of about forty words: in a single line each word would else weigh like a whole mail.
+LEAST_LENGTH = 30.0
+# The words of one mail that an explanation shows for its level, and against it.
+EVIDENCE_WORDS = 5
 # What takes more changes than these is another mail.
 MOST_CHANGES = 4
 # More facets than these are no explanation.
@@ -73,8 +78,7 @@ _PLACES = frozenset((
     "office", "hall", "nursery", "reception", "library", "staffroom", "kitchen", "suite", "infants", "juniors",
     "gym", "studio", "church", "corridor",
 ))
-# The levels that lie on the other side, by the level of the row that fits.
-_DISTANT = {1: (4, 5, 6), 2: (4, 5, 6), 4: (1, 2), 5: (1, 2), 6: (1, 2)}
+NO_POINTS = (0.0,) * len(LEVELS)
 _OPPOSITES = {"state:down": "state:ok", "state:off": "state:ok", "state:slow": "state:ok", "state:ok": "state:down"}
 # The dimensions that say something by themselves; the others (who speaks, greetings, times) only lean.
 _TELLING = frozenset(("lost", "works", "slow", "scope", "state", "kind", "harm", "data", "alarm", "fault"))
@@ -107,6 +111,7 @@ class Keywords:
     vital: frozenset[str]
     personal: frozenset[str]
     weights: Mapping[str, tuple[float, ...]] = field(repr=False)
+    words: Mapping[str, tuple[float, ...]] = field(repr=False)
     index: Index = field(repr=False)
 
 
@@ -118,6 +123,7 @@ class Reading:
     hits: tuple[Hit, ...]
     withdrawn: tuple[tuple[Hit, str], ...]
     facets: Mapping[str, tuple[Hit, ...]]
+    terms: Mapping[str, int]
 
 
 def compile_keywords(
@@ -132,12 +138,16 @@ def compile_keywords(
     vital: Collection[str] = (),
     personal: Collection[str] = (),
     weights: Mapping[str, Sequence[float]] | None = None,
+    words: Mapping[str, Sequence[float]] | None = None,
 ) -> Keywords:
     """Return the compiled form of a keyword list (facet -> keywords) and its table.
 
     A keyword is words with spaces between: ``a/b`` is a choice, ``word?`` may be absent, ``..`` is up to four words of
     any kind, ``<group>`` any word of that group; in double quotes it is exact.  The groups ``<one> <few> <many>
     <number>`` (1, 2 to 4, 5 and more, any) and ``<room>`` (a class or year) are always there.
+
+    *weights* are the points of facets and rows for the levels 1 to 6.  *words* are a term's rarity and then its points;
+    a term is a stem, or two that follow each other.
 
     Raises:
         ValueError: keywords cannot be read (empty, begins or ends with a gap, unknown group), or a row's level is none
@@ -166,6 +176,7 @@ def compile_keywords(
         vital=frozenset(vital),
         personal=frozenset(personal),
         weights={facet: tuple(points) for facet, points in (weights or {}).items()},
+        words={term: tuple(points) for term, points in (words or {}).items()},
         index=Index(phrases, fillers),
     )
 
@@ -189,24 +200,63 @@ class Decision:
     points: tuple[float, ...] = ()
 
 
-def decide(facets: Collection[str], keywords: Keywords) -> Decision:
+def decide(facets: Collection[str], keywords: Keywords, said: Sequence[float] = NO_POINTS) -> Decision:
     """Return the decision on *facets*: that of the first fitting row, unless the weights know the row and outweigh it.
+
+    *said* are the points that the single words give to the levels.
     """
     row = next((row for row in keywords.rows if _fits(row, facets)), None)
-    level = row.level if row else DEFAULT_LEVEL
     told = keywords.weights.get(row_facet(row))
     if told is None or (row and row.sure):
-        return Decision(level=level, row=row)
-    points = list(told)
+        return Decision(level=row.level if row else DEFAULT_LEVEL, row=row)
+    points = [of_row + of_words for of_row, of_words in zip(told, said, strict=True)]
     for facet in facets:
         weights = keywords.weights.get(facet)
         if weights is not None:
             for index, weight in enumerate(weights):
                 points[index] += weight
-    # Between an emergency and one person's trouble the row has to be clearly outweighed, either way.
-    for distant in _DISTANT.get(level, ()):
-        points[distant - 1] -= DISTANCE_POINTS
-    return Decision(level=LEVELS[points.index(max(points))], row=row, points=tuple(points))
+    return Decision(level=_likeliest(points), row=row, points=tuple(points))
+
+
+def _likeliest(points: Sequence[float]) -> int:
+    """Return the level of the most points, or of 1 and 2 the likelier where they are likely enough together."""
+    highest = max(points)
+    likely = [math.exp(point - highest) for point in points]
+    if likely[0] + likely[1] >= EMERGENCY_SHARE * sum(likely):
+        return 1 if likely[0] >= likely[1] else 2
+    return LEVELS[likely.index(max(likely))]
+
+
+def terms_of(words: Words) -> dict[str, int]:
+    """Return every stem of a mail, and every two that follow each other in a sentence, with where it stands first."""
+    terms: dict[str, int] = {}
+    before, sentence = "", -1
+    for position, stem in enumerate(words.stems):
+        terms.setdefault(stem, position)
+        if words.sentences[position] == sentence:
+            terms.setdefault(f"{before} {stem}", position - 1)
+        before, sentence = stem, words.sentences[position]
+    return terms
+
+
+def shares(terms: Iterable[str], keywords: Keywords) -> dict[str, tuple[float, ...]]:
+    """Return the points that each known term gives to the levels: less in a long mail, where each says less.
+
+    A mail's terms are divided by the length of the vector of their rarities (the cosine normalisation of tf-idf).
+    """
+    known = {term: keywords.words[term] for term in terms if term in keywords.words}
+    length = length_of(points[0] for points in known.values())
+    return {term: tuple(point / length for point in points[1:]) for term, points in known.items()}
+
+
+def length_of(rarities: Iterable[float]) -> float:
+    """Return the length of the vector of *rarities*, that of a short mail at least."""
+    return max(LEAST_LENGTH, math.sqrt(sum(rarity * rarity for rarity in rarities)))
+
+
+def _said(terms: Iterable[str], keywords: Keywords) -> tuple[float, ...]:
+    columns = zip(*shares(terms, keywords).values(), strict=True)
+    return tuple(sum(column) for column in columns) or NO_POINTS
 
 
 def row_facet(row: Row | None) -> str:
@@ -221,12 +271,16 @@ def _fits(row: Row, facets: Collection[str]) -> bool:
 
 
 def _rating(reading: Reading, keywords: Keywords) -> Rating:
-    decision = decide(reading.facets, keywords)
+    decision = decide(reading.facets, keywords, _said(reading.terms, keywords))
     row = decision.row
     facets = [facet for need in row.needs for facet in need if facet in reading.facets] if row else []
+    words: list[Hit] = []
     if row is None or row.level != decision.level:
-        facets = _weightiest(reading.facets, decision.level, keywords) or list(reading.facets)
-    chosen = [hit for facet in facets for hit in reading.facets[facet]]
+        facets = _weightiest(reading.facets, decision.level, keywords)
+        words = _telling_words(reading, decision.level, keywords)
+        if not facets and not words:
+            facets = list(reading.facets)
+    chosen = [*words, *(hit for facet in facets for hit in reading.facets[facet])]
     seen: dict[tuple[int, int, str], Evidence] = {}
     for hit in sorted(chosen, key=lambda hit: (hit.start, hit.end, hit.facet)):
         seen.setdefault((hit.start, hit.end, hit.facet), _evidence(hit, reading.words))
@@ -250,6 +304,17 @@ def _weightiest(facets: Collection[str], level: int, keywords: Keywords) -> list
     weights = {facet: keywords.weights[facet][level - 1] for facet in facets if facet in keywords.weights}
     strongest = sorted(weights, key=lambda facet: -weights[facet])
     return [facet for facet in strongest if weights[facet] > 0][:EVIDENCE_FACETS]
+
+
+def _telling_words(reading: Reading, level: int, keywords: Keywords) -> list[Hit]:
+    """Return the words that speak most for *level*, as many as a person reads."""
+    given = shares(reading.terms, keywords)
+    strongest = sorted(given, key=lambda term: -given[term][level - 1])[:EVIDENCE_WORDS]
+    return [
+        Hit(facet="word", start=reading.terms[term], end=reading.terms[term] + 1 + term.count(" "), keyword=term)
+        for term in strongest
+        if given[term][level - 1] > 0
+    ]
 
 
 def _evidence(hit: Hit, words: Words) -> Evidence:
@@ -276,7 +341,11 @@ def read(
     if len(lost) >= SEVERAL:
         facets["lost:several"] = [hit for facet in lost for hit in facets[facet]]
     return Reading(
-        words=words, hits=hits, withdrawn=withdrawn, facets={facet: tuple(found) for facet, found in facets.items()}
+        words=words,
+        hits=hits,
+        withdrawn=withdrawn,
+        facets={facet: tuple(found) for facet, found in facets.items()},
+        terms=terms_of(words),
     )
 
 
@@ -512,7 +581,8 @@ def explain(
 ) -> tuple[str, ...]:
     """Return lines that tell why a mail got its level, and what would have made it a level higher or lower."""
     reading = read(subject, new_text, sender_address, keywords, automatic=automatic)
-    decision = decide(reading.facets, keywords)
+    said = _said(reading.terms, keywords)
+    decision = decide(reading.facets, keywords, said)
     name = keywords.names.get(decision.level, "")
     lines = [f"level {decision.level}, {name}", f"table: {_row_told(decision.row, keywords)}"]
     if not reading.hits:
@@ -529,12 +599,30 @@ def explain(
         points = keywords.weights.get(facet) if decision.points else None
         counted = f"  {points[decision.level - 1]:+.1f}" if points else "      " if decision.points else ""
         lines.append(f"  {facet:<{width}}{counted}  {', '.join(words)}".rstrip())
+    if decision.points:
+        lines.extend(_words_told(reading, decision.level, keywords))
     if reading.withdrawn:
         lines.append("taken back:")
         for hit, reason in reading.withdrawn:
             lines.append(f"  {hit.facet}  {_shown(_evidence(hit, reading.words))}: {reason}")
-    lines.extend(_what_would_move(reading, decision, keywords))
+    lines.extend(_what_would_move(reading, decision, keywords, said))
     return tuple(lines)
+
+
+def _words_told(reading: Reading, level: int, keywords: Keywords) -> list[str]:
+    """Return the words that speak most for *level* and against it, with their points."""
+    given = shares(reading.terms, keywords)
+    ranked = sorted(given, key=lambda term: -given[term][level - 1])
+    lines = []
+    for word, terms in (("for", ranked[:EVIDENCE_WORDS]), ("against", ranked[: -EVIDENCE_WORDS - 1 : -1])):
+        told = []
+        for term in terms:
+            first = reading.terms[term]
+            start, end = reading.words.spans[first][0], reading.words.spans[first + term.count(" ")][1]
+            told.append(f'"{" ".join(reading.words.text[start:end].split())}" {given[term][level - 1]:+.2f}')
+        if told:
+            lines.append(f"words {word} it: {', '.join(told)}")
+    return lines
 
 
 def _shown(evidence: Evidence) -> str:
@@ -549,7 +637,9 @@ def _row_told(row: Row | None, keywords: Keywords) -> str:
     return f'row {keywords.rows.index(row) + 1}, "{row.name}", means level {row.level} ({needs}{unless})'
 
 
-def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -> list[str]:
+def _what_would_move(
+    reading: Reading, decision: Decision, keywords: Keywords, said: Sequence[float]
+) -> list[str]:
     """Return a line each for higher and lower: the fewest changes of facets that lead to the nearest such level.
 
     Facets are added and taken away and the whole decision taken again: what is told is what happens.
@@ -558,7 +648,7 @@ def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -
     for word, levels in (("higher", range(decision.level - 1, 0, -1)), ("lower", range(decision.level + 1, 7))):
         changes: list[str] = []
         for level in levels:
-            changes = _changes_to(level, reading, keywords)
+            changes = _changes_to(level, reading, keywords, said)
             if changes:
                 lines.append(f"{word}: level {level} {' and '.join(changes)}")
                 break
@@ -569,7 +659,7 @@ def _what_would_move(reading: Reading, decision: Decision, keywords: Keywords) -
     return lines
 
 
-def _changes_to(level: int, reading: Reading, keywords: Keywords) -> list[str]:
+def _changes_to(level: int, reading: Reading, keywords: Keywords, said: Sequence[float]) -> list[str]:
     """Return the changes, the most telling first, after which the decision is *level*; none if it takes too many."""
     rows = (facet for row in keywords.rows for need in row.needs for facet in need)
     known = {*(phrase.facet for phrase in keywords.index.phrases), *rows, *reading.facets}
@@ -577,11 +667,11 @@ def _changes_to(level: int, reading: Reading, keywords: Keywords) -> list[str]:
     facets = set(reading.facets)
     changes: list[str] = []
     while len(changes) < MOST_CHANGES:
-        best = max(movable, key=lambda facet: _lead(level, decide(facets ^ {facet}, keywords)))
+        best = max(movable, key=lambda facet: _lead(level, decide(facets ^ {facet}, keywords, said)))
         changes.append(f"{'without' if best in facets else 'with'} {best}")
         facets ^= {best}
         movable.remove(best)
-        if decide(facets, keywords).level == level:
+        if decide(facets, keywords, said).level == level:
             return changes
     return []
 
