@@ -16,8 +16,9 @@ UV := $(BIN)/uv pip
 UV_FLAGS := --system-certs --quiet --compile-bytecode
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c \
 	'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
-# Two workers: each starts its own servers, and a file's tests stay together, so that they share them.
-PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
+# Two workers: each starts its own servers, and a file's tests stay together, so that they share them; in their own order,
+# since the few tests that take minutes would otherwise all come last.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check release-test bench pictures servers lock clean
 
