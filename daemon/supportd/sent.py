@@ -65,7 +65,8 @@ class Sent:
             new = ledger.unseen_sent(connection, epoch_id, listed)
             if is_first:
                 served_since = ledger.started_at(connection, self._mailbox_id) or now
-                before = [one for one in new if one.received_at < served_since]
+                # INTERNALDATE knows whole seconds: what came in the very second of the start came after it.
+                before = [one for one in new if one.received_at < served_since.replace(microsecond=0)]
                 ledger.sent_seen(connection, epoch_id, before)
                 new = [one for one in new if one not in before]
         count = 0
