@@ -327,7 +327,7 @@ class Config(Section):
     @cached_property
     def compiled_keywords(self) -> Keywords:
         """Return the keywords, compiled once."""
-        return self.keywords.compiled()
+        return self.keywords.compiled({level.level: level.name for level in self.severities})
 
     @cached_property
     def desks(self) -> tuple[Desk, ...]:
