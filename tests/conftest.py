@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from servers import remove_leftovers
 from servers.certificates import Certificates
@@ -12,6 +14,11 @@ from servers.dovecot import Dovecot
 from servers.faulty_smtp import FaultySmtp
 from servers.postfix import Postfix
 from servers.postgresql import PostgreSQL
+
+# The same examples each time, so that a build is red for what was changed; HYPOTHESIS_SEARCH=1 looks for new ones.
+settings.register_profile("repeatable", derandomize=True, database=None)
+if not os.environ.get("HYPOTHESIS_SEARCH"):
+    settings.load_profile("repeatable")
 
 SERVERS = ("dovecot", "postfix", "postgresql")
 running = pytest.StashKey[list[Dovecot | Postfix | PostgreSQL]]()
